@@ -1,1 +1,2 @@
-fn main(){}
+//! The `tributary` program.
+fn main() {}
