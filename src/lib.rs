@@ -3,6 +3,9 @@
 //!
 //! `ARCHITECTURE.md` shows how the modules fit together.
 
+pub mod lookup;
 pub mod money;
 pub mod movement;
+pub mod plan;
+pub mod position;
 pub mod time;

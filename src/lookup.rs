@@ -1,0 +1,246 @@
+//! Finding the customer of a payment, rule by rule.
+//!
+//! The rules are tried in the order of the configuration and the first that
+//! names a customer wins. Every rule's outcome is kept, because "why is this
+//! sale missing" is the question people ask. Nothing here reads the ledger: the
+//! links that a rule may need are handed in.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::{Customer, CustomerBy};
+
+/// The longest customer key that PartnerStack's transactions API takes.
+pub const CUSTOMER_KEY_MOST_CHARS: usize = 255;
+
+/// One rule of a source's `customer_key` list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Rule {
+    /// A field of the payment is the customer key, for example
+    /// `metadata.customer_key`.
+    Field(String),
+    /// A field of the payment is an external id of this kind, and a link ties it
+    /// to a customer key, for example `link:customer`.
+    Link(String),
+    /// The payer's email address is how the destination finds the customer.
+    Email,
+}
+
+/// A text that is no rule.
+#[derive(Debug, thiserror::Error)]
+#[error("\"{0}\" is not a lookup rule: write metadata.NAME, link:KIND, email or a field's name")]
+pub struct RuleError(String);
+
+impl FromStr for Rule {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Rule, RuleError> {
+        let plain = |name: &str| {
+            !name.is_empty()
+                && name
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+        };
+        match text.strip_prefix("link:") {
+            Some(kind) if plain(kind) => Ok(Rule::Link(kind.to_owned())),
+            None if text == "email" => Ok(Rule::Email),
+            None if plain(text) && !text.ends_with('.') => Ok(Rule::Field(text.to_owned())),
+            _ => Err(RuleError(text.chars().take(60).collect())),
+        }
+    }
+}
+
+impl TryFrom<String> for Rule {
+    type Error = RuleError;
+    fn try_from(text: String) -> Result<Rule, RuleError> {
+        text.parse()
+    }
+}
+
+impl From<Rule> for String {
+    fn from(rule: Rule) -> String {
+        rule.to_string()
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rule::Field(name) => f.write_str(name),
+            Rule::Link(kind) => write!(f, "link:{kind}"),
+            Rule::Email => f.write_str("email"),
+        }
+    }
+}
+
+impl Rule {
+    /// The field of the payment that the rule reads.
+    #[must_use]
+    pub fn field(&self) -> &str {
+        match self {
+            Rule::Field(name) | Rule::Link(name) => name,
+            Rule::Email => "email",
+        }
+    }
+}
+
+/// What one rule came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// The rule as configured.
+    pub rule: String,
+    /// The value it saw, if the payment has one.
+    pub saw: Option<String>,
+    /// What came of it.
+    pub came_to: CameTo,
+}
+
+/// The outcome of one rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CameTo {
+    /// The rule named this customer.
+    Found(String),
+    /// The payment has no such field, or an empty one.
+    NotSet,
+    /// The field is set and no link ties it to a customer yet.
+    NotLinked,
+    /// The value is longer than a customer key may be.
+    TooLong,
+}
+
+/// The customer, if a rule named one, and every rule that was tried.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Finding {
+    /// Whom the first rule that names one names.
+    pub customer: Option<Customer>,
+    /// The rules tried, in order, the successful one last.
+    pub tried: Vec<Tried>,
+}
+
+/// Tries `rules` in order. `clue` gives the payment's value of a field, `link`
+/// the customer key that an external id of a kind is tied to.
+pub fn find<E>(
+    rules: &[Rule],
+    clue: impl Fn(&str) -> Option<String>,
+    mut link: impl FnMut(&str, &str) -> Result<Option<String>, E>,
+) -> Result<Finding, E> {
+    let mut finding = Finding::default();
+    for rule in rules {
+        let saw = clue(rule.field());
+        let came_to = match (rule, &saw) {
+            (_, None) => CameTo::NotSet,
+            (Rule::Link(kind), Some(id)) => {
+                link(kind, id)?.map_or(CameTo::NotLinked, CameTo::Found)
+            }
+            (_, Some(value)) => CameTo::Found(value.clone()),
+        };
+        let came_to = match came_to {
+            CameTo::Found(key) if key.chars().count() > CUSTOMER_KEY_MOST_CHARS => CameTo::TooLong,
+            other => other,
+        };
+        if let CameTo::Found(value) = &came_to {
+            let by = match rule {
+                Rule::Email => CustomerBy::Email,
+                Rule::Field(_) | Rule::Link(_) => CustomerBy::Key,
+            };
+            let value = value.clone();
+            finding.customer = Some(Customer { by, value });
+        }
+        finding.tried.push(Tried {
+            rule: rule.to_string(),
+            saw,
+            came_to,
+        });
+        if finding.customer.is_some() {
+            break;
+        }
+    }
+    Ok(finding)
+}
+
+impl Tried {
+    /// The outcome as a sentence for a person; an email address is masked.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let saw = self.saw.as_deref().map(mask_email).unwrap_or_default();
+        match &self.came_to {
+            CameTo::Found(key) if self.rule.starts_with("link:") => {
+                format!("{}: {saw} is linked to {key}", self.rule)
+            }
+            CameTo::Found(_) => format!("{}: {saw}", self.rule),
+            CameTo::NotSet => format!("{}: the payment has no such value", self.rule),
+            CameTo::NotLinked => format!("{}: {saw} is not linked to a customer yet", self.rule),
+            CameTo::TooLong => format!(
+                "{}: the value is longer than the {CUSTOMER_KEY_MOST_CHARS} characters of a customer key",
+                self.rule
+            ),
+        }
+    }
+}
+
+/// An email address with all but its first letter and its domain's end hidden;
+/// any other text as it is.
+#[must_use]
+pub fn mask_email(text: &str) -> String {
+    match text.split_once('@') {
+        Some((local, domain)) if domain.contains('.') && !domain.contains(char::is_whitespace) => {
+            let first: String = local.chars().take(1).collect();
+            let end = domain.rsplit('.').next().unwrap_or_default();
+            format!("{first}***@***.{end}")
+        }
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    fn rules(texts: &[&str]) -> Vec<Rule> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn run(clues: &[(&str, &str)], links: &[(&str, &str)]) -> Finding {
+        let rules = rules(&["metadata.customer_key", "link:customer", "email"]);
+        let get = |list: &[(&str, &str)], name: &str| {
+            list.iter()
+                .find(|it| it.0 == name)
+                .map(|it| it.1.to_owned())
+        };
+        let found = find::<Infallible>(&rules, |f| get(clues, f), |_, id| Ok(get(links, id)));
+        found.unwrap_or_default()
+    }
+
+    #[test]
+    fn the_first_rule_that_names_a_customer_wins_and_all_are_kept() {
+        let clues = [("customer", "cus_A"), ("email", "jenny@example.com")];
+        let finding = run(&clues, &[("cus_A", "acme-42")]);
+        assert_eq!(finding.customer, Some(Customer::key("acme-42")));
+        assert_eq!(finding.tried.len(), 2);
+        let finding = run(&clues, &[]);
+        assert_eq!(finding.customer.map(|it| it.by), Some(CustomerBy::Email));
+        assert_eq!(finding.tried[1].came_to, CameTo::NotLinked);
+        assert!(finding.tried[2].sentence().contains("j***@***.com"));
+    }
+
+    #[test]
+    fn a_key_that_cannot_fit_is_not_a_key() {
+        let long = "x".repeat(256);
+        let finding = run(&[("metadata.customer_key", &long)], &[]);
+        assert_eq!(finding.customer, None);
+        assert_eq!(finding.tried[0].came_to, CameTo::TooLong);
+    }
+
+    #[test]
+    fn refuses_what_is_no_rule() {
+        for text in ["", "link:", "metadata.", "a b", "link:a/b"] {
+            assert!(text.parse::<Rule>().is_err(), "{text}");
+        }
+    }
+}

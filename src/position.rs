@@ -1,0 +1,348 @@
+//! What the movements of one payment add up to.
+//!
+//! [`position`] is a join: any order, any repetition and any split over
+//! deliveries of the same facts gives the same position. It does no I/O, reads
+//! no clock and knows no provider. It does not say what to do; `plan` does.
+
+use std::collections::BTreeMap;
+
+use crate::money::{Currency, Minor};
+use crate::movement::{Basis, Class, Fact, rank};
+use crate::time::Time;
+
+/// What is true about the money of one payment.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Position {
+    /// The capture that counts, once money was captured.
+    pub capture: Option<Captured>,
+    /// The best that is known of a capture without money yet.
+    pub unfinished: Option<Unfinished>,
+    /// Refunds that stand, in minor units.
+    pub refunds: Minor,
+    /// What disputes hold, in minor units.
+    pub disputes: Minor,
+    /// The floor that alerts set, in minor units.
+    pub alerts: Minor,
+    /// True where the whole payment was undone.
+    pub void: bool,
+    /// The time of the newest reversal, or of its undoing.
+    pub newest_reversal: Option<Time>,
+    /// Why a person has to look; the first reason found.
+    pub doubt: Option<Doubt>,
+}
+
+/// The capture that counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Captured {
+    /// Minor units.
+    pub gross: Minor,
+    /// The currency of every amount of this payment.
+    pub currency: Currency,
+    /// When the money moved.
+    pub at: Time,
+    /// The product's key at the destination.
+    pub product_key: Option<String>,
+    /// The category's key at the destination.
+    pub category_key: Option<String>,
+}
+
+/// A capture that has brought no money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfinished {
+    /// Authorised, or under way.
+    Pending,
+    /// Failed.
+    Failed,
+}
+
+/// Why the facts cannot be added up without a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// A movement is in another currency than the capture.
+    Currency {
+        /// The capture's.
+        capture: Currency,
+        /// The other one.
+        other: Currency,
+    },
+    /// Two equally good witnesses state different amounts.
+    Contradiction {
+        /// The provider's id of the refund or capture.
+        id: String,
+    },
+    /// A refund failed and the refunds are not all stated one by one, so the
+    /// cumulative figure cannot be split. The provider's list would settle it.
+    Unlisted,
+}
+
+impl Position {
+    /// Minor units captured; `None` without a capture.
+    #[must_use]
+    pub fn gross(&self) -> Option<Minor> {
+        self.capture.as_ref().map(|capture| capture.gross)
+    }
+
+    /// Minor units that went back: never more than the gross. The one place
+    /// where the clamp is applied.
+    #[must_use]
+    pub fn reversed(&self) -> Option<Minor> {
+        let gross = self.gross()?;
+        if self.void {
+            return Some(gross);
+        }
+        let stated = self.refunds.saturating_add(self.disputes).max(self.alerts);
+        Some(stated.clamp(0, gross))
+    }
+
+    /// Gross less reversed.
+    #[must_use]
+    pub fn net(&self) -> Option<Minor> {
+        Some(self.gross()? - self.reversed()?)
+    }
+
+    /// The position in one word, to tell whether it has changed since a person
+    /// decided on it.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        match &self.capture {
+            None => "none".to_owned(),
+            Some(capture) => format!(
+                "{}:{}:{}",
+                capture.currency,
+                capture.gross,
+                self.reversed().unwrap_or_default()
+            ),
+        }
+    }
+}
+
+/// Folds facts into a position.
+#[must_use]
+pub fn position(facts: &[Fact]) -> Position {
+    let mut folded = Position {
+        void: facts.iter().any(|fact| fact.class == Class::Void),
+        disputes: disputes(facts),
+        alerts: greatest(of(facts, Class::Alert)),
+        doubt: contradiction(facts),
+        ..Position::default()
+    };
+    match best_capture(facts) {
+        Some(fact) if fact.rank >= rank::CAPTURED => folded.capture = Some(captured(facts, fact)),
+        Some(fact) if fact.rank == rank::FAILED => folded.unfinished = Some(Unfinished::Failed),
+        Some(_) => folded.unfinished = Some(Unfinished::Pending),
+        None => {}
+    }
+    let partial = facts
+        .iter()
+        .any(|fact| fact.class == Class::Capture && fact.partial_capture);
+    let refunds = Refunds::of(facts);
+    folded.refunds = refunds.standing(partial);
+    folded.newest_reversal = newest_reversal(facts, &refunds);
+    if refunds.unlisted() {
+        folded.doubt.get_or_insert(Doubt::Unlisted);
+    }
+    if let Some(capture) = &folded.capture
+        && let Some(other) = others(facts, capture.currency).min()
+    {
+        folded.doubt = Some(Doubt::Currency {
+            capture: capture.currency,
+            other,
+        });
+    }
+    folded
+}
+
+/// The currencies of a payment's facts besides its own.
+fn others(facts: &[Fact], own: Currency) -> impl Iterator<Item = Currency> {
+    facts
+        .iter()
+        .map(|fact| fact.currency)
+        .filter(move |currency| *currency != own)
+}
+
+fn of(facts: &[Fact], class: Class) -> impl Iterator<Item = &Fact> {
+    facts.iter().filter(move |fact| fact.class == class)
+}
+
+fn greatest<'a>(facts: impl Iterator<Item = &'a Fact>) -> Minor {
+    facts.map(|fact| fact.amount).max().unwrap_or_default()
+}
+
+/// A payment has one capture whatever ids its statements carry; among equals
+/// the larger amount counts, then the later time, then the texts, so that the
+/// choice never depends on the order.
+fn best_capture(facts: &[Fact]) -> Option<&Fact> {
+    of(facts, Class::Capture).max_by_key(|fact| {
+        (
+            (fact.rank, fact.version, fact.authority),
+            (fact.amount, fact.at, fact.currency),
+            (&fact.product_key, &fact.category_key),
+        )
+    })
+}
+
+fn captured(facts: &[Fact], best: &Fact) -> Captured {
+    // A statement that leaves the product out does not take it away.
+    let named = |pick: fn(&Fact) -> &Option<String>| {
+        of(facts, Class::Capture)
+            .filter(|fact| pick(fact).is_some())
+            .max_by_key(|fact| ((fact.rank, fact.version, fact.authority), pick(fact)))
+            .and_then(|fact| pick(fact).clone())
+    };
+    Captured {
+        gross: best.amount,
+        currency: best.currency,
+        at: best.at,
+        product_key: named(|fact| &fact.product_key),
+        category_key: named(|fact| &fact.category_key),
+    }
+}
+
+/// Sum over dispute ids of what was taken and not returned.
+fn disputes(facts: &[Fact]) -> Minor {
+    let mut best: BTreeMap<(&str, Class), (u8, Minor)> = BTreeMap::new();
+    for fact in facts {
+        if matches!(fact.class, Class::DisputeTaken | Class::DisputeReturned) {
+            let stated = (fact.rank, fact.amount);
+            let slot = best.entry((&fact.id, fact.class)).or_insert(stated);
+            *slot = stated.max(*slot);
+        }
+    }
+    let returned = |id| best.get(&(id, Class::DisputeReturned)).map_or(0, |it| it.1);
+    best.iter()
+        .filter(|((_, class), _)| *class == Class::DisputeTaken)
+        .map(|((id, _), (_, taken))| (taken - returned(*id)).max(0))
+        .fold(0, Minor::saturating_add)
+}
+
+/// The refunds of a payment, each by its id, and the totals stated beside them.
+struct Refunds<'a> {
+    each: BTreeMap<&'a str, &'a Fact>,
+    totals: Vec<&'a Fact>,
+}
+
+/// Above this many single refunds the sums of all their subsets are not tried;
+/// the other test stands alone there. 2^12 sums cost a few microseconds.
+const SUBSETS_OF_REFUNDS: usize = 12;
+
+impl<'a> Refunds<'a> {
+    fn of(facts: &'a [Fact]) -> Refunds<'a> {
+        let mut each: BTreeMap<&str, &Fact> = BTreeMap::new();
+        let mut totals = Vec::new();
+        for fact in of(facts, Class::Refund) {
+            if fact.basis == Basis::Total {
+                totals.push(fact);
+                continue;
+            }
+            let slot = each.entry(&fact.id).or_insert(fact);
+            if witness(fact) > witness(slot) {
+                *slot = fact;
+            }
+        }
+        Refunds { each, totals }
+    }
+
+    fn sum(&self, keep: impl Fn(&Fact) -> bool) -> Minor {
+        self.each
+            .values()
+            .filter(|fact| keep(fact))
+            .map(|fact| fact.amount)
+            .fold(0, Minor::saturating_add)
+    }
+
+    /// L, F and M of the books: refunds = max(L, M - F), or M - F alone where
+    /// the capture was partial.
+    fn standing(&self, partial_capture: bool) -> Minor {
+        let live = self.sum(|fact| fact.rank == rank::LIVE);
+        let by_total = (self.greatest_total() - self.undone()).max(0);
+        if partial_capture {
+            by_total
+        } else {
+            live.max(by_total)
+        }
+    }
+
+    fn undone(&self) -> Minor {
+        self.sum(|fact| fact.rank >= rank::UNDONE)
+    }
+
+    fn greatest_total(&self) -> Minor {
+        greatest(self.totals.iter().copied())
+    }
+
+    /// True where a refund was undone and some total cannot be made of the
+    /// refunds stated one by one: then a refund exists that we only know inside
+    /// a total, and M - F may hide it.
+    fn unlisted(&self) -> bool {
+        self.undone() > 0 && self.totals.iter().any(|total| !self.explains(total))
+    }
+
+    fn explains(&self, total: &Fact) -> bool {
+        // A refund undone before this total was stated is no part of it.
+        let possible = self.sum(|fact| fact.rank < rank::UNDONE || fact.version >= total.version);
+        if total.amount > possible {
+            return false;
+        }
+        if self.each.len() > SUBSETS_OF_REFUNDS {
+            return true;
+        }
+        let mut sums = vec![0];
+        for fact in self.each.values() {
+            let with: Vec<Minor> = sums
+                .iter()
+                .map(|sum: &Minor| sum.saturating_add(fact.amount))
+                .collect();
+            sums.extend(with);
+        }
+        sums.contains(&total.amount)
+    }
+}
+
+/// How good a witness a fact is; the rest only makes the choice the same in
+/// every order.
+fn witness(fact: &Fact) -> impl Ord {
+    (
+        (fact.rank, fact.version, fact.authority),
+        (fact.amount, fact.currency, fact.at),
+    )
+}
+
+/// Two facts about one refund that are equally good and differ in the money.
+fn contradiction(facts: &[Fact]) -> Option<Doubt> {
+    let mut best: BTreeMap<&str, &Fact> = BTreeMap::new();
+    let singles = || of(facts, Class::Refund).filter(|fact| fact.basis == Basis::Each);
+    for fact in singles() {
+        let slot = best.entry(&fact.id).or_insert(fact);
+        if witness(fact) > witness(slot) {
+            *slot = fact;
+        }
+    }
+    let rivals = |fact: &&Fact| {
+        let winner = best[fact.id.as_str()];
+        (winner.rank, winner.version, winner.authority) == (fact.rank, fact.version, fact.authority)
+            && (winner.amount, winner.currency) != (fact.amount, fact.currency)
+    };
+    let id = singles().filter(rivals).map(|fact| fact.id.clone()).min()?;
+    Some(Doubt::Contradiction { id })
+}
+
+/// The time a reversal row carries: the newest reversal stated one by one, and
+/// the newest total only where it says more than they do.
+fn newest_reversal(facts: &[Fact], refunds: &Refunds<'_>) -> Option<Time> {
+    let total_says_more =
+        refunds.greatest_total() > refunds.sum(|fact| fact.rank != rank::ANNOUNCED);
+    facts
+        .iter()
+        .filter(|fact| match (fact.class, fact.basis) {
+            (Class::Capture, _) => false,
+            (Class::Refund, Basis::Total) => total_says_more,
+            (Class::Refund, Basis::Each) => fact.rank != rank::ANNOUNCED,
+            _ => true,
+        })
+        .map(|fact| fact.at)
+        .max()
+}
+
+#[cfg(test)]
+#[path = "position_tests.rs"]
+mod tests;

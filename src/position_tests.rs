@@ -1,0 +1,261 @@
+//! The counter-examples that a simpler rule gets wrong, each by name, and the
+//! property that the order and the repetition of facts never matter.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::movement::Authority;
+
+fn usd() -> Currency {
+    "USD".parse().unwrap()
+}
+
+fn fact(class: Class, id: &str, rank: u8, amount: Minor, version: i64) -> Fact {
+    Fact {
+        class,
+        id: id.to_owned(),
+        basis: Basis::Each,
+        rank,
+        version,
+        authority: Authority::Webhook,
+        amount,
+        currency: usd(),
+        at: Time(version * 1000),
+        partial_capture: false,
+        product_key: None,
+        category_key: None,
+    }
+}
+
+fn capture(amount: Minor) -> Fact {
+    fact(Class::Capture, "ch", rank::CAPTURED, amount, 0)
+}
+
+fn refund(id: &str, amount: Minor, version: i64) -> Fact {
+    fact(Class::Refund, id, rank::LIVE, amount, version)
+}
+
+fn undone(id: &str, amount: Minor, version: i64) -> Fact {
+    fact(Class::Refund, id, rank::UNDONE, amount, version)
+}
+
+fn total(amount: Minor, version: i64) -> Fact {
+    Fact {
+        basis: Basis::Total,
+        ..refund("ch", amount, version)
+    }
+}
+
+fn net(facts: &[Fact]) -> Option<Minor> {
+    position(facts).net()
+}
+
+#[test]
+fn a_refund_stated_twice_counts_once() {
+    assert_eq!(
+        net(&[capture(4999), refund("re", 500, 1), total(500, 1)]),
+        Some(4499)
+    );
+}
+
+#[test]
+fn totals_alone_are_exact() {
+    assert_eq!(
+        net(&[capture(4999), total(500, 1), total(800, 2)]),
+        Some(4199)
+    );
+}
+
+#[test]
+fn a_total_that_falls_when_a_refund_fails_gives_the_money_back() {
+    let facts = [
+        capture(4999),
+        total(500, 1),
+        refund("re", 500, 1),
+        undone("re", 500, 2),
+    ];
+    assert_eq!(net(&facts), Some(4999));
+    assert_eq!(position(&facts).doubt, None);
+}
+
+#[test]
+fn a_failed_refund_beside_a_live_one() {
+    let facts = [
+        capture(4999),
+        refund("a", 500, 1),
+        total(500, 1),
+        undone("a", 500, 2),
+        refund("b", 300, 3),
+        total(300, 3),
+    ];
+    assert_eq!(net(&facts), Some(4699));
+    assert_eq!(position(&facts).doubt, None);
+}
+
+#[test]
+fn totals_with_a_failure_and_an_unlisted_refund_are_held() {
+    let later = [
+        capture(4999),
+        total(500, 1),
+        undone("a", 500, 2),
+        total(300, 3),
+    ];
+    assert_eq!(position(&later).doubt, Some(Doubt::Unlisted));
+    // The same amount again: only the versions tell.
+    let same = [
+        capture(4999),
+        total(500, 1),
+        undone("a", 500, 2),
+        total(500, 3),
+    ];
+    assert_eq!(position(&same).doubt, Some(Doubt::Unlisted));
+    // The same second: only the amounts tell.
+    let second = [
+        capture(4999),
+        total(500, 1),
+        undone("a", 500, 1),
+        total(300, 1),
+    ];
+    assert_eq!(position(&second).doubt, Some(Doubt::Unlisted));
+}
+
+#[test]
+fn a_partial_capture_counts_totals_only() {
+    let mut captured = capture(3000);
+    captured.partial_capture = true;
+    let released = refund("released", 2000, 1);
+    assert_eq!(net(&[captured.clone(), released.clone()]), Some(3000));
+    assert_eq!(net(&[captured, released, total(1000, 2)]), Some(2000));
+}
+
+#[test]
+fn reversals_never_exceed_the_gross() {
+    let lost = fact(Class::DisputeTaken, "dp", rank::INFERRED, 4999, 2);
+    assert_eq!(net(&[capture(4999), refund("re", 500, 1), lost]), Some(0));
+    let over = position(&[capture(100), refund("a", 80, 1), refund("b", 80, 1)]);
+    assert_eq!((over.reversed(), over.net()), (Some(100), Some(0)));
+}
+
+#[test]
+fn a_won_dispute_restores_and_entries_beat_the_status() {
+    let taken = fact(Class::DisputeTaken, "dp", rank::INFERRED, 4999, 1);
+    let won = fact(Class::DisputeReturned, "dp", rank::INFERRED, 4999, 2);
+    assert_eq!(
+        net(&[capture(4999), taken.clone(), won.clone()]),
+        Some(4999)
+    );
+    let partly = fact(Class::DisputeReturned, "dp", rank::ENTERED, 2000, 2);
+    assert_eq!(net(&[capture(4999), taken, won, partly]), Some(2000));
+}
+
+#[test]
+fn an_alert_is_a_floor() {
+    let alert = fact(Class::Alert, "al", rank::LIVE, 1000, 1);
+    assert_eq!(net(&[capture(4999), alert.clone()]), Some(3999));
+    assert_eq!(
+        net(&[capture(4999), alert, refund("re", 1500, 2)]),
+        Some(3499)
+    );
+}
+
+#[test]
+fn a_void_takes_everything_and_a_failure_nothing() {
+    assert_eq!(
+        net(&[capture(4999), fact(Class::Void, "ch", rank::LIVE, 0, 1)]),
+        Some(0)
+    );
+    let failed = fact(Class::Capture, "ch", rank::FAILED, 4999, 9);
+    assert_eq!(net(&[capture(4999), failed.clone()]), Some(4999));
+    assert_eq!(position(&[failed]).unfinished, Some(Unfinished::Failed));
+}
+
+#[test]
+fn another_currency_and_a_contradiction_are_held() {
+    let mut euros = refund("re", 500, 1);
+    euros.currency = "EUR".parse().unwrap();
+    let doubt = position(&[capture(4999), euros]).doubt;
+    assert!(matches!(doubt, Some(Doubt::Currency { .. })), "{doubt:?}");
+    let doubt = position(&[capture(4999), refund("re", 500, 1), refund("re", 600, 1)]).doubt;
+    assert_eq!(
+        doubt,
+        Some(Doubt::Contradiction {
+            id: "re".to_owned()
+        })
+    );
+    // A better witness settles it.
+    let mut api = refund("re", 600, 1);
+    api.authority = Authority::Api;
+    let facts = [
+        capture(4999),
+        refund("re", 500, 1),
+        refund("re", 550, 1),
+        api,
+    ];
+    assert_eq!((position(&facts).doubt, net(&facts)), (None, Some(4399)));
+}
+
+#[test]
+fn an_announced_refund_takes_nothing_yet() {
+    let announced = fact(Class::Refund, "re", rank::ANNOUNCED, 500, 1);
+    assert_eq!(net(&[capture(4999), announced.clone()]), Some(4999));
+    assert_eq!(net(&[announced]), None);
+}
+
+fn any_fact() -> impl Strategy<Value = Fact> {
+    let class = prop_oneof![
+        Just(Class::Capture),
+        Just(Class::Refund),
+        Just(Class::DisputeTaken),
+        Just(Class::DisputeReturned),
+        Just(Class::Alert),
+    ];
+    let shape = (0_u8..3, 0_i64..4, 0_i64..60, 0_u8..3, any::<bool>());
+    (class, shape, 0_u8..3).prop_map(|(class, (rank, version, amount, id, total), word)| Fact {
+        basis: if total && class == Class::Refund {
+            Basis::Total
+        } else {
+            Basis::Each
+        },
+        authority: [Authority::Csv, Authority::Webhook, Authority::Api][usize::from(word)],
+        currency: if amount == 59 {
+            "EUR".parse().unwrap()
+        } else {
+            usd()
+        },
+        product_key: (version == 2).then(|| format!("p{rank}")),
+        ..fact(class, &format!("id{id}"), rank, amount, version)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn order_and_repetition_never_matter(
+        facts in prop::collection::vec(any_fact(), 0..12),
+        again in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+        seed in any::<u64>(),
+    ) {
+        let expected = position(&facts);
+        let mut shuffled = facts.clone();
+        for index in again {
+            if !facts.is_empty() {
+                shuffled.push(index.get(&facts).clone());
+            }
+        }
+        let mut state = seed;
+        for at in (1..shuffled.len()).rev() {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            shuffled.swap(at, usize::try_from(state >> 33).unwrap() % (at + 1));
+        }
+        prop_assert_eq!(position(&shuffled), expected);
+    }
+
+    #[test]
+    fn the_net_is_between_zero_and_the_gross(facts in prop::collection::vec(any_fact(), 0..12)) {
+        let folded = position(&facts);
+        if let (Some(gross), Some(net)) = (folded.gross(), folded.net()) {
+            prop_assert!((0..=gross).contains(&net));
+        }
+    }
+}
