@@ -15,6 +15,8 @@ mod breaker;
 mod handover;
 mod key;
 mod partnerstack;
+#[cfg(test)]
+mod tests;
 mod transaction;
 
 use std::fmt;
