@@ -8,17 +8,17 @@ use crate::time::{HOUR_MS, SECOND_MS};
 
 /// The wait after the first attempt, in milliseconds: long enough that a
 /// restart behind a load balancer is over, short enough that nobody notices.
-pub const FIRST_MS: i64 = 2 * SECOND_MS;
+const FIRST_MS: i64 = 2 * SECOND_MS;
 /// The longest wait before jitter, in milliseconds: an hour keeps a long outage
 /// cheap, and still finds its end within the working day.
-pub const LONGEST_MS: i64 = HOUR_MS;
+const LONGEST_MS: i64 = HOUR_MS;
 /// The largest jitter, in percent of the wait: a quarter spreads the payments
 /// that failed together without moving anyone's expectation.
 const JITTER_PERCENT: i64 = 25;
 
 /// Milliseconds to wait after the `attempt`-th attempt, counted from 1.
 ///
-/// Doubles from [`FIRST_MS`] to [`LONGEST_MS`]. Jitter only ever adds (up to a
+/// Doubles from two seconds to an hour. Jitter only ever adds (up to a
 /// quarter of the doubled wait, chosen by `dice`), so the answer is never below
 /// `floor`, which is what the destination asked for, and two payments with the
 /// same floor do not come back in the same instant.
