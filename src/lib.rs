@@ -3,6 +3,7 @@
 //!
 //! `ARCHITECTURE.md` shows how the modules fit together.
 
+pub mod destination;
 pub mod lookup;
 pub mod money;
 pub mod movement;
