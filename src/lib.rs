@@ -4,7 +4,9 @@
 //! `ARCHITECTURE.md` shows how the modules fit together.
 
 pub mod destination;
+pub mod ledger;
 pub mod lookup;
+pub mod metrics;
 pub mod money;
 pub mod movement;
 pub mod plan;

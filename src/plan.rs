@@ -5,6 +5,8 @@
 //! ends at [`Step::Nothing`] with the destination's live transactions summing
 //! to the target, which is the net under every policy but `delete`.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::money::{Currency, Minor};
@@ -27,12 +29,22 @@ pub enum Policy {
 }
 
 /// Whom a transaction belongs to, in the destination's terms.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Customer {
     /// How the destination finds the customer.
     pub by: CustomerBy,
     /// The customer key, or the email address.
     pub value: String,
+}
+
+/// Keeps an email address out of logs; a key is not a secret.
+impl fmt::Debug for Customer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.by {
+            CustomerBy::Key => write!(f, "Key({:?})", self.value),
+            CustomerBy::Email => f.write_str("Email([email])"),
+        }
+    }
 }
 
 impl Customer {

@@ -12,8 +12,9 @@ use jiff::fmt::rfc2822::DateTimeParser;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{CustomerAnswer, CustomerBy, NewTransaction, Outcome, Page, Row, Who};
+use super::{CustomerAnswer, NewTransaction, Outcome, Page, Row, Who};
 use crate::money::Currency;
+use crate::plan::CustomerBy;
 use crate::time::{DAY_MS, SECOND_MS, Time};
 
 /// The longest message kept, in characters: enough for a validation error, and

@@ -33,7 +33,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub use backoff::delay_ms;
 pub use breaker::{Breaker, Gate};
 pub use key::transaction_key;
-pub use transaction::{Customer, CustomerBy, NewTransaction, fits};
+pub use transaction::{NewTransaction, fits};
 
 use crate::money::{Currency, Minor};
 use crate::time::{Clock, Reading, SECOND_MS, Time};

@@ -15,9 +15,9 @@ use serde_json::{Map, Value, json};
 use super::answer::{self, Answer, Asked, Content};
 use super::handover::Letter;
 use super::{
-    Api, CustomerAnswer, CustomerBy, Deadline, Destination, NewTransaction, Outcome, Page, Who,
-    Window,
+    Api, CustomerAnswer, Deadline, Destination, NewTransaction, Outcome, Page, Who, Window,
 };
+use crate::plan::CustomerBy;
 
 /// The largest single answer read, in bytes: a transaction or a customer takes
 /// a few kilobytes, so more is not the API speaking.

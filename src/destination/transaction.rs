@@ -3,10 +3,8 @@
 //! Not what the destination holds (that is a [`Row`](super::Row)) and not how it
 //! is written on the wire, which differs between v1 and v2.
 
-use std::fmt;
-
-use super::answer::sanitise;
 use crate::money::{Currency, Minor};
+use crate::plan::Customer;
 use crate::time::Time;
 
 /// The largest amount in one transaction, either sign, in minor units: the range
@@ -18,34 +16,6 @@ const LARGEST_AMOUNT: Minor = 50_000_000_000;
 const LONGEST_NAME: usize = 255;
 /// The shortest transaction key, in characters, by the same reference.
 const SHORTEST_KEY: usize = 4;
-
-/// By what a customer is named.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CustomerBy {
-    /// The external key, which the merchant gave at sign-up.
-    Key,
-    /// The email address; the weakest, and opt-in.
-    Email,
-}
-
-/// The customer a transaction is for.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Customer {
-    /// What `value` is.
-    pub by: CustomerBy,
-    /// The external key or the email address.
-    pub value: String,
-}
-
-/// Keeps an email address out of logs; a key is not a secret.
-impl fmt::Debug for Customer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.by {
-            CustomerBy::Key => write!(f, "Key({:?})", sanitise(&self.value, &[])),
-            CustomerBy::Email => f.write_str("Email([email])"),
-        }
-    }
-}
 
 /// A transaction to post.
 #[derive(Clone, Debug, PartialEq, Eq)]

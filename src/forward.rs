@@ -1,0 +1,372 @@
+//! The forwarder: one loop per destination that carries out what the ledger
+//! hands it.
+//!
+//! A rate permit first, then one payment; the ledger puts the intent on disk,
+//! the call is made with no transaction open, the ledger settles. It decides
+//! nothing about money and keeps nothing that a crash could lose: the breaker
+//! and the permits are about the destination, never about a payment.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::destination::{Breaker, CustomerAnswer, Deadline, Destination, Gate, Outcome};
+use crate::ledger::{Begun, Binding, Bound, Ledger, LedgerError, Note, Outgoing, Settled};
+use crate::metrics;
+use crate::readback;
+use crate::time::{Clock, Reading, SECOND_MS, Time};
+
+/// How long an idle forwarder waits before it looks again: what another process
+/// made due is seen by then. A look is two index seeks.
+const IDLE_MS: u64 = 250;
+
+/// The longest nap while a destination is closed, so that a shutdown or a
+/// person's decision is not kept waiting.
+const NAP_MS: i64 = SECOND_MS;
+
+/// Live money goes first, but every fifth turn belongs to the backfill.
+const BACKFILL_EVERY: u64 = 5;
+
+/// A provider's customer id is written in every sixteenth turn at most while
+/// payments are due: it earns nobody anything.
+const BINDING_EVERY: u64 = 16;
+
+/// Settling is tried this often before the read-back is left to find out.
+const SETTLE_TRIES: u32 = 5;
+
+/// One destination's forwarder.
+pub struct Forwarder {
+    ledger: Ledger,
+    destination: Arc<Destination>,
+    clock: Clock,
+    wake: Arc<Notify>,
+    stop: CancellationToken,
+    under_way: TaskTracker,
+    breaker: Mutex<Breaker>,
+    sweeping: tokio::sync::Mutex<()>,
+}
+
+impl Forwarder {
+    /// A forwarder for `destination`; `wake` is told when something became due.
+    #[must_use]
+    pub fn new(
+        ledger: Ledger,
+        destination: Arc<Destination>,
+        clock: Clock,
+        wake: Arc<Notify>,
+        stop: CancellationToken,
+    ) -> Forwarder {
+        Forwarder {
+            ledger,
+            destination,
+            clock,
+            wake,
+            stop,
+            under_way: TaskTracker::new(),
+            breaker: Mutex::new(Breaker::new()),
+            sweeping: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// Runs until told to stop, then waits for the calls under way.
+    pub async fn run(self: Arc<Self>) {
+        self.obey_an_earlier_pause().await;
+        let mut turns: u64 = 0;
+        while !self.stop.is_cancelled() {
+            if !self.may_call().await {
+                continue;
+            }
+            let Some((slot, ())) = self.unless_stopped(self.room()).await else {
+                break;
+            };
+            turns = turns.wrapping_add(1);
+            self.turn(turns, slot).await;
+        }
+        self.under_way.close();
+        self.under_way.wait().await;
+    }
+
+    /// A slot in flight, then a permit of the rate.
+    async fn room(&self) -> (OwnedSemaphorePermit, ()) {
+        let slot = self.destination.slot().await;
+        (slot, self.destination.permit().await)
+    }
+
+    /// One permit is in hand: it is kept until there is something to use it for.
+    async fn turn(self: &Arc<Self>, turns: u64, slot: OwnedSemaphorePermit) {
+        while !self.stop.is_cancelled() {
+            if !self.is_passable() {
+                return;
+            }
+            if turns.is_multiple_of(BINDING_EVERY) && self.bind_one().await {
+                return;
+            }
+            let before = self.clock.read();
+            let backfill_first = turns.is_multiple_of(BACKFILL_EVERY);
+            let turn = match self.ledger.begin(self.destination.name(), backfill_first).await {
+                Ok(turn) => turn,
+                Err(error) => {
+                    tracing::warn!(destination = self.destination.name(), %error, "cannot begin a call");
+                    self.nap(SECOND_MS).await;
+                    continue;
+                }
+            };
+            if turn.read_backs {
+                self.start_sweep();
+            }
+            match turn.begun {
+                Some(begun) => {
+                    let me = Arc::clone(self);
+                    self.under_way.spawn(async move {
+                        me.carry_out(begun, before).await;
+                        drop(slot);
+                    });
+                    return;
+                }
+                None if self.bind_one().await => return,
+                None => self.idle().await,
+            }
+        }
+    }
+
+    /// Makes one call and settles it.
+    async fn carry_out(&self, begun: Begun, before: Reading) {
+        let left = begun.deadline.since(before.wall);
+        let deadline = Deadline {
+            wall: begun.deadline,
+            boot_ms: before.boot_ms.saturating_add(left),
+        };
+        let started = self.clock.read();
+        let (word, outcome) = match &begun.call {
+            Outgoing::Post(transaction) => ("post", self.destination.post(transaction, deadline).await),
+            Outgoing::Delete { key } => ("delete", self.destination.delete(key, deadline).await),
+        };
+        let elapsed = self.clock.read().boot_ms.saturating_sub(started.boot_ms);
+        metrics::attempt(self.destination.name(), word, outcome.name(), elapsed);
+        self.observe(&outcome).await;
+        match self.settle(&begun, &outcome).await {
+            Some(settled) => tracing::info!(
+                destination = self.destination.name(),
+                source = begun.source,
+                payment_id = begun.payment_id,
+                call = word,
+                outcome = outcome.name(),
+                state = settled.state.word(),
+                "a call ended"
+            ),
+            None => tracing::error!(
+                destination = self.destination.name(),
+                source = begun.source,
+                payment_id = begun.payment_id,
+                call = word,
+                outcome = outcome.name(),
+                "a call ended and the ledger could not take it; it will be read back"
+            ),
+        }
+        self.wake.notify_one();
+    }
+
+    async fn settle(&self, begun: &Begun, outcome: &Outcome) -> Option<Settled> {
+        for turn in 1..=SETTLE_TRIES {
+            let dice = rand::random();
+            match self.ledger.settle(begun.claim, outcome.clone(), dice).await {
+                Ok(settled) => return Some(settled),
+                Err(LedgerError::Unavailable(why)) if turn < SETTLE_TRIES => {
+                    tracing::warn!(why, "the ledger cannot settle a call now");
+                    tokio::time::sleep(Duration::from_millis(200 * u64::from(turn))).await;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the ledger refused to settle a call");
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    /// Reads unknown outcomes back beside the calls; one sweep at a time, and
+    /// every page of it takes a permit of the same rate.
+    fn start_sweep(self: &Arc<Self>) {
+        let me = Arc::clone(self);
+        if self.sweeping.try_lock().is_err() {
+            return;
+        }
+        self.under_way.spawn(async move {
+            let Ok(_only) = me.sweeping.try_lock() else {
+                return;
+            };
+            let swept = readback::sweep(&me.ledger, &me.destination, &me.clock, &me.stop).await;
+            match swept {
+                Ok(trouble) => {
+                    if let Some(outcome) = trouble {
+                        me.observe(&outcome).await;
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "cannot read back"),
+            }
+            me.wake.notify_one();
+        });
+    }
+
+    /// Writes one provider's customer id to the destination, where none stands.
+    /// True where the permit was used.
+    async fn bind_one(&self) -> bool {
+        let name = self.destination.name();
+        let binding = match self.ledger.binding(name).await {
+            Ok(Some(binding)) if self.destination.v2_available() => binding,
+            _ => return false,
+        };
+        let bound = self.bind(&binding).await;
+        if let Err(error) = self.ledger.bound(name, binding, bound).await {
+            tracing::warn!(%error, "cannot write down a provider key's fate");
+        }
+        true
+    }
+
+    async fn bind(&self, binding: &Binding) -> Bound {
+        let outcome = match self.destination.customer(&binding.customer_key).await {
+            Ok(CustomerAnswer::Found { provider_key: None, .. }) => {
+                self.destination.permit().await;
+                let (customer, id) = (&binding.customer_key, &binding.provider_key);
+                self.destination.bind_provider_key(customer, id).await
+            }
+            Ok(CustomerAnswer::Found { provider_key: Some(stands), .. }) => {
+                return match stands == binding.provider_key {
+                    true => Bound::Done,
+                    false => Bound::Kept,
+                };
+            }
+            Ok(CustomerAnswer::Missing) => return Bound::Later,
+            Err(outcome) => outcome,
+        };
+        metrics::attempt(self.destination.name(), "bind", outcome.name(), 0);
+        self.observe(&outcome).await;
+        match outcome {
+            Outcome::Accepted => Bound::Done,
+            Outcome::Refused { .. } | Outcome::Gone | Outcome::Mismatch { .. } => Bound::Refused,
+            _ => Bound::Later,
+        }
+    }
+
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True while calls may be made; does not hand out the probe.
+    fn is_passable(&self) -> bool {
+        let breaker = self.breaker();
+        !breaker.is_open() && !breaker.is_stopped()
+    }
+
+    /// Asks the breaker, probes where it says so. False after waiting.
+    async fn may_call(&self) -> bool {
+        let gate = self.breaker().gate(self.clock.now());
+        match gate {
+            Gate::Pass => true,
+            Gate::Probe => {
+                self.probe().await;
+                false
+            }
+            Gate::Wait(until) => {
+                self.nap(until.since(self.clock.now())).await;
+                false
+            }
+        }
+    }
+
+    /// The probe is a GET and can pay nobody.
+    async fn probe(&self) {
+        self.destination.permit().await;
+        match self.destination.who().await {
+            Ok(_) => {
+                self.breaker().answered();
+                tracing::info!(destination = self.destination.name(), "the destination answers again");
+                self.write_note(None).await;
+            }
+            Err(outcome) => self.observe(&outcome).await,
+        }
+    }
+
+    /// Tells the breaker, and tells people when it opens or closes.
+    async fn observe(&self, outcome: &Outcome) {
+        let (before, after) = {
+            let mut breaker = self.breaker();
+            let before = (breaker.is_open(), breaker.is_stopped());
+            breaker.observe(outcome, self.clock.now());
+            (before, (breaker.is_open(), breaker.is_stopped()))
+        };
+        if before == after {
+            return;
+        }
+        let status = match after {
+            (_, true) => Some(format!(
+                "stopped: the destination answered {}; payments keep queueing, a GET asks again from time to time",
+                outcome.name().replace('_', " ")
+            )),
+            (true, false) => Some(
+                "the circuit is open: too many calls in a row without a clear answer; a GET asks again from time to time"
+                    .to_owned(),
+            ),
+            (false, false) => None,
+        };
+        match &status {
+            Some(why) => tracing::error!(destination = self.destination.name(), why, "forwarding stopped"),
+            None => tracing::info!(destination = self.destination.name(), "forwarding goes on"),
+        }
+        self.write_note(status).await;
+    }
+
+    async fn write_note(&self, status: Option<String>) -> Option<Time> {
+        let note = Note {
+            destination: self.destination.name().to_owned(),
+            status,
+        };
+        match self.ledger.note(note).await {
+            Ok(paused_until) => Some(paused_until),
+            Err(error) => {
+                tracing::warn!(%error, "cannot note a destination's status");
+                None
+            }
+        }
+    }
+
+    /// What a destination asked for before a restart still holds.
+    async fn obey_an_earlier_pause(&self) {
+        if let Some(until) = self.write_note(None).await
+            && until > self.clock.now()
+        {
+            let asked = Outcome::Later {
+                retry_after: Some(until),
+                status: 429,
+            };
+            self.breaker().observe(&asked, self.clock.now());
+        }
+    }
+
+    /// Waits until woken, or until it is time to look again.
+    async fn idle(&self) {
+        tokio::select! {
+            () = self.wake.notified() => {}
+            () = tokio::time::sleep(Duration::from_millis(IDLE_MS)) => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+
+    async fn nap(&self, ms: i64) {
+        let ms = u64::try_from(ms.clamp(1, NAP_MS)).unwrap_or(1);
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(ms)) => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+
+    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = work => Some(done),
+            () = self.stop.cancelled() => None,
+        }
+    }
+}

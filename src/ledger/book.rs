@@ -1,0 +1,443 @@
+//! One payment's page: all that is known of it, and where it stands.
+//!
+//! [`stand`] is pure: a store loads a [`Book`], asks where the payment stands
+//! and writes the answer down, in one transaction. Both stores use the same
+//! function, so a payment cannot stand in two places. It calls nothing.
+
+use serde::{Deserialize, Serialize};
+
+use crate::destination::{self, NewTransaction};
+use crate::lookup::{self, CameTo, Finding, Rule};
+use crate::money::Minor;
+use crate::movement::Fact;
+use crate::plan::{self, Customer, Policy, Row, RowState, Ruling, Step, Terms};
+use crate::position::{self, Position, Unfinished};
+use crate::time::Time;
+
+/// Where a payment is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// A reversal is known but no capture yet, or the capture is only
+    /// authorised. The next delivery moves it on; a crash changes nothing.
+    Waiting,
+    /// No customer key, or one that the destination does not know; the reason
+    /// says it rule by rule. A link, a customer or a person moves it on; a
+    /// crash changes nothing.
+    Unattributed,
+    /// The destination owes or is owed a call. The forwarder moves it on; after
+    /// a crash the call's intent is on disk and is read back first.
+    Due,
+    /// The destination's live transactions sum to the target. A new movement
+    /// moves it on; a crash changes nothing.
+    Settled,
+    /// Refused, or patience is over. A person or a new movement moves it on; a
+    /// crash changes nothing.
+    Failed,
+    /// A person must decide; the reason says what. A crash changes nothing.
+    Held,
+    /// Nothing is to be forwarded: zero, a test event, from before the start, or
+    /// skipped by a person. A new movement is looked at again; a crash changes nothing.
+    Ignored,
+}
+
+/// All states, in the order people read them.
+pub const STATES: [State; 7] = [
+    State::Waiting,
+    State::Unattributed,
+    State::Due,
+    State::Settled,
+    State::Failed,
+    State::Held,
+    State::Ignored,
+];
+
+impl State {
+    /// The word in configuration, SQL, logs and pages.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Waiting => "waiting",
+            State::Unattributed => "unattributed",
+            State::Due => "due",
+            State::Settled => "settled",
+            State::Failed => "failed",
+            State::Held => "held",
+            State::Ignored => "ignored",
+        }
+    }
+
+    /// The state with this word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<State> {
+        STATES.into_iter().find(|state| state.word() == word)
+    }
+}
+
+/// What a source's configuration means for its payments.
+#[derive(Clone, Debug)]
+pub struct SourceTerms {
+    /// The source's name.
+    pub name: String,
+    /// Its provider.
+    pub provider: String,
+    /// The destination's name.
+    pub destination: String,
+    /// True where the destination takes live money, false in its test mode.
+    pub live: bool,
+    /// Lookup rules in order.
+    pub rules: Vec<Rule>,
+    /// Payments from before are recorded and not forwarded.
+    pub forward_from: Option<Time>,
+    /// Policy and abilities.
+    pub terms: Terms,
+    /// True where the provider's customer id is to be written to the destination.
+    pub bind_provider_key: bool,
+    /// How long "not found" on a read-back is not yet believed, in milliseconds.
+    pub confirm_after_ms: i64,
+    /// How much patience a payment has, in milliseconds.
+    pub retry_for_ms: i64,
+    /// The longest a call may take, in milliseconds.
+    pub timeout_ms: i64,
+}
+
+/// All that is known of one payment.
+#[derive(Clone, Debug, Default)]
+pub struct Book {
+    /// The payment's id at its source.
+    pub payment_id: String,
+    /// Live, test, or not said.
+    pub live: Option<bool>,
+    /// For a stand-in: how many payments carry the ids that its reversals name.
+    pub reference_matches: Option<usize>,
+    /// Every fact.
+    pub facts: Vec<Fact>,
+    /// The best value of each field.
+    pub clues: Vec<(String, String)>,
+    /// The destination's side.
+    pub rows: Vec<Row>,
+    /// What people decided.
+    pub ruling: Ruling,
+    /// The customer it was first forwarded under.
+    pub frozen: Option<Customer>,
+    /// Why calling was given up, and for which step.
+    pub failure: Option<Failure>,
+    /// A payment of another source that is the same money, by a name for people.
+    pub same_money_as: Option<String>,
+}
+
+/// A call that was given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The step, in one word.
+    pub step: String,
+    /// Why, for a person.
+    pub why: String,
+}
+
+/// Where a payment stands.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// What is true about its money.
+    pub position: Position,
+    /// The customer, and the rules tried.
+    pub finding: Finding,
+    /// The customer it is for: frozen, ruled or found.
+    pub customer: Option<Customer>,
+    /// The state.
+    pub state: State,
+    /// Why, for a person; always there but for due and settled.
+    pub reason: Option<String>,
+    /// The next call; [`Step::Nothing`] unless the state is due.
+    pub step: Step,
+    /// Minor units that the destination holds live, as far as is known.
+    pub forwarded: Minor,
+}
+
+/// What the fold must ask the ledger for: links and blocked customers.
+pub trait Directory {
+    /// Why an answer could not be had.
+    type Error;
+    /// The customer key that an external id is linked to.
+    ///
+    /// # Errors
+    /// As the ledger's.
+    fn link(&mut self, kind: &str, external_id: &str) -> Result<Option<String>, Self::Error>;
+    /// Why a customer's payments wait, if the destination does not know it.
+    ///
+    /// # Errors
+    /// As the ledger's.
+    fn blocked(&mut self, customer: &Customer) -> Result<Option<String>, Self::Error>;
+}
+
+/// Where the payment of `book` stands under `source`'s terms.
+///
+/// # Errors
+/// Only the directory's.
+pub fn stand<D: Directory>(
+    book: &Book,
+    source: &SourceTerms,
+    directory: &mut D,
+) -> Result<Standing, D::Error> {
+    let position = position::position(&book.facts);
+    let clue = |field: &str| {
+        let found = book.clues.iter().find(|(name, _)| name == field);
+        found.map(|(_, value)| value.clone())
+    };
+    let finding = lookup::find(&source.rules, clue, |kind, id| directory.link(kind, id))?;
+    let customer = (book.frozen.clone())
+        .or_else(|| book.ruling.customer.clone())
+        .or_else(|| finding.customer.clone());
+    let live = book.rows.iter().filter(|row| row.state == RowState::Live);
+    let mut standing = Standing {
+        forwarded: live.map(|row| row.amount).fold(0, Minor::saturating_add),
+        position,
+        finding,
+        customer,
+        state: State::Ignored,
+        reason: None,
+        step: Step::Nothing,
+    };
+    let (state, reason, step) = match before_the_plan(book, source, &standing) {
+        Some((state, reason)) => (state, Some(reason), Step::Nothing),
+        None => after_the_plan(book, source, &standing, directory)?,
+    };
+    standing.state = state;
+    standing.reason = reason;
+    standing.step = step;
+    Ok(standing)
+}
+
+/// The states that need no plan; `None` where the plan decides. Once the
+/// destination may know the payment, only the plan decides.
+fn before_the_plan(
+    book: &Book,
+    source: &SourceTerms,
+    standing: &Standing,
+) -> Option<(State, String)> {
+    let position = &standing.position;
+    if book.rows.iter().any(Row::freezes) {
+        return None;
+    }
+    if let Some(matches) = book.reference_matches {
+        return Some(unresolved(matches));
+    }
+    if book.live.is_some_and(|live| live != source.live) {
+        let modes = ["test", "live"].map(str::to_owned);
+        let (event, destination) = match source.live {
+            true => (&modes[0], &modes[1]),
+            false => (&modes[1], &modes[0]),
+        };
+        let reason = format!(
+            "a {event} payment, and the destination \"{}\" is in {destination} mode",
+            source.destination
+        );
+        return Some((State::Ignored, reason));
+    }
+    let Some(capture) = &position.capture else {
+        return Some(without_capture(position));
+    };
+    if capture.gross == 0 {
+        return Some((State::Ignored, "the amount is zero".to_owned()));
+    }
+    if let Some(from) = source.forward_from
+        && capture.at < from
+        && !book.ruling.released
+    {
+        return Some((State::Ignored, before_the_start(position, from)));
+    }
+    if book.ruling.skipped.as_ref() == Some(&position.fingerprint()) {
+        return Some((State::Ignored, "skipped by a person".to_owned()));
+    }
+    match &book.same_money_as {
+        Some(other) if book.ruling.accepted.as_ref() != Some(&position.fingerprint()) => {
+            let reason = format!("the same money as {other}; it must not be counted twice");
+            Some((State::Held, reason))
+        }
+        _ => None,
+    }
+}
+
+fn unresolved(matches: usize) -> (State, String) {
+    match matches {
+        0 => (
+            State::Waiting,
+            "money went back, and the payment that it names is not known here yet; \
+             a cancelled authorization also sends such a reversal"
+                .to_owned(),
+        ),
+        many => (
+            State::Held,
+            format!(
+                "money went back, and {many} payments carry the id that it names; attach it to one"
+            ),
+        ),
+    }
+}
+
+fn without_capture(position: &Position) -> (State, String) {
+    match position.unfinished {
+        Some(Unfinished::Failed) => (State::Ignored, "the payment failed".to_owned()),
+        Some(Unfinished::Pending) => (
+            State::Waiting,
+            "authorised but not captured: no money has moved yet".to_owned(),
+        ),
+        None if position.newest_reversal.is_none() => (
+            State::Waiting,
+            "the provider named it; no money has been reported yet".to_owned(),
+        ),
+        None => (
+            State::Waiting,
+            "money went back, and the payment itself has not been reported yet".to_owned(),
+        ),
+    }
+}
+
+fn before_the_start(position: &Position, from: Time) -> String {
+    match (position.reversed(), &position.capture) {
+        (Some(reversed), Some(capture)) if reversed > 0 => format!(
+            "paid before forward_from ({from}), and {} of it went back since: \
+             if it was forwarded by another system, ask the destination for a clawback",
+            capture.currency.show(reversed)
+        ),
+        _ => format!("paid before forward_from ({from}); recorded, not forwarded"),
+    }
+}
+
+fn after_the_plan<D: Directory>(
+    book: &Book,
+    source: &SourceTerms,
+    standing: &Standing,
+    directory: &mut D,
+) -> Result<(State, Option<String>, Step), D::Error> {
+    let customer = standing.customer.as_ref();
+    let step = plan::plan(
+        &standing.position,
+        &book.rows,
+        customer,
+        source.terms,
+        &book.ruling,
+    );
+    let why = match &step {
+        Step::Nothing if book.ruling.skipped.is_some() => {
+            let reason = "skipped by a person; what the destination holds was left as it is";
+            return Ok((State::Ignored, Some(reason.to_owned()), step));
+        }
+        Step::Nothing => return Ok((State::Settled, settled(standing, book), step)),
+        Step::Hold(reason) => return Ok((State::Held, Some(reason.clone()), Step::Nothing)),
+        Step::Confirm { .. } => {
+            let reason = "the outcome of a call is unknown; it is read back before anything else";
+            return Ok((State::Due, Some(reason.to_owned()), step));
+        }
+        Step::Post { .. } => match customer {
+            None => Some((State::Unattributed, unattributed(&standing.finding))),
+            Some(customer) => match unfit(book, source, standing, &step) {
+                Some(why) => Some((State::Held, why)),
+                None => directory
+                    .blocked(customer)?
+                    .map(|why| (State::Unattributed, why)),
+            },
+        },
+        Step::Delete { .. } => None,
+    };
+    if let Some((state, reason)) = why {
+        return Ok((state, Some(reason), Step::Nothing));
+    }
+    match &book.failure {
+        Some(failure) if failure.step == word(&step) => {
+            Ok((State::Failed, Some(failure.why.clone()), Step::Nothing))
+        }
+        _ => Ok((State::Due, None, step)),
+    }
+}
+
+/// Why the destination's documented limits would refuse a planned post.
+fn unfit(book: &Book, source: &SourceTerms, standing: &Standing, step: &Step) -> Option<String> {
+    let standing = Standing {
+        step: step.clone(),
+        ..standing.clone()
+    };
+    destination::fits(&transaction(book, source, &standing)?).err()
+}
+
+/// The transaction that a planned post stands for; `None` where no post is planned.
+#[must_use]
+pub fn transaction(
+    book: &Book,
+    source: &SourceTerms,
+    standing: &Standing,
+) -> Option<NewTransaction> {
+    let Step::Post {
+        seq,
+        amount,
+        at,
+        reversal_of,
+    } = &standing.step
+    else {
+        return None;
+    };
+    let capture = standing.position.capture.as_ref()?;
+    let mut metadata = vec![
+        ("provider".to_owned(), source.provider.clone()),
+        ("source".to_owned(), source.name.clone()),
+        ("payment_id".to_owned(), book.payment_id.clone()),
+    ];
+    if let Some(first) = reversal_of {
+        let first = destination::transaction_key(&source.name, &book.payment_id, *first);
+        metadata.push(("reversal_of".to_owned(), first));
+    }
+    Some(NewTransaction {
+        key: destination::transaction_key(&source.name, &book.payment_id, *seq),
+        customer: standing.customer.clone()?,
+        amount: *amount,
+        currency: capture.currency,
+        created_at: *at,
+        product_key: capture.product_key.clone(),
+        category_key: capture.category_key.clone(),
+        metadata,
+    })
+}
+
+/// A settled payment needs no reason, unless nothing was ever sent for it.
+fn settled(standing: &Standing, book: &Book) -> Option<String> {
+    let nothing_sent = !book.rows.iter().any(Row::freezes);
+    nothing_sent.then(|| match standing.position.net() {
+        Some(0) => "all of it went back before it was forwarded".to_owned(),
+        _ => "by the policy \"delete\" a payment with a refund is not forwarded".to_owned(),
+    })
+}
+
+/// A step in one word, to tell whether a failed step is still the next one.
+#[must_use]
+pub fn word(step: &Step) -> String {
+    match step {
+        Step::Post { seq, amount, .. } => format!("post:{seq}:{amount}"),
+        Step::Delete { seq } => format!("delete:{seq}"),
+        Step::Confirm { seq } => format!("confirm:{seq}"),
+        Step::Hold(_) => "hold".to_owned(),
+        Step::Nothing => "nothing".to_owned(),
+    }
+}
+
+/// Why no rule named a customer, rule by rule.
+fn unattributed(finding: &Finding) -> String {
+    if finding.tried.is_empty() {
+        return "no customer key: the source has no lookup rules".to_owned();
+    }
+    let linkable = finding
+        .tried
+        .iter()
+        .any(|tried| tried.came_to == CameTo::NotLinked);
+    let rules: Vec<String> = finding.tried.iter().map(lookup::Tried::sentence).collect();
+    let hint = match linkable {
+        true => " It goes on by itself once the link arrives.",
+        false => "",
+    };
+    format!("no customer key. {}.{hint}", rules.join("; "))
+}
+
+/// The effective policy, for showing.
+#[must_use]
+pub fn effective_policy(standing: &Standing, source: &SourceTerms, book: &Book) -> Policy {
+    plan::policy(&standing.position, source.terms, &book.ruling)
+}

@@ -1,0 +1,227 @@
+//! Links by a person's or the API's word.
+//!
+//! They stand under the empty scope and beat what a feed says. Whatever waited
+//! for a link goes on in the transaction that adds it.
+
+use std::collections::BTreeSet;
+
+use rusqlite::params;
+
+use super::tx::Tx;
+use super::{LedgerError, Store};
+use crate::ledger::{Decision, LinkView, Linked, NewLink, Word};
+use crate::lookup::CUSTOMER_KEY_MOST_CHARS;
+use crate::time::Time;
+
+impl Store {
+    /// As [`crate::ledger::Ledger::link`].
+    pub(in crate::ledger) async fn link(
+        &self,
+        link: NewLink,
+        word: Word,
+    ) -> Result<Linked, LedgerError> {
+        self.write(move |tx| tx.link(&link, &word)).await
+    }
+
+    /// As [`crate::ledger::Ledger::unlink`].
+    pub(in crate::ledger) async fn unlink(
+        &self,
+        source: &str,
+        kind: &str,
+        external_id: &str,
+        word: Word,
+    ) -> Result<usize, LedgerError> {
+        let (source, kind, id) = (source.to_owned(), kind.to_owned(), external_id.to_owned());
+        self.write(move |tx| tx.unlink(&source, &kind, &id, &word))
+            .await
+    }
+
+    /// As [`crate::ledger::Ledger::links`].
+    pub(in crate::ledger) async fn links(
+        &self,
+        source: &str,
+        kind: &str,
+        external_id: &str,
+    ) -> Result<Vec<LinkView>, LedgerError> {
+        let (source, kind, id) = (source.to_owned(), kind.to_owned(), external_id.to_owned());
+        self.read(move |tx| tx.links(&source, &kind, &id)).await
+    }
+}
+
+impl Tx<'_> {
+    fn link(&self, link: &NewLink, word: &Word) -> Result<Linked, LedgerError> {
+        check(link)?;
+        let source_row = self.source_row(&link.source)?;
+        let before = self.one(
+            "SELECT customer, said_by FROM links
+             WHERE external_id = ?1 AND kind = ?2 AND source = ?3 AND scope = ''",
+            params![link.external_id, link.kind, source_row],
+            |row| Ok((row.get::<_, Option<String>>(0)?, row.get::<_, String>(1)?)),
+        )?;
+        if let Some((Some(owner), _)) = &before
+            && *owner != link.customer_key
+            && !link.replace
+        {
+            return Err(LedgerError::Refused(format!(
+                "{} {} already belongs to the customer {owner}; unlink it first",
+                link.kind, link.external_id
+            )));
+        }
+        let same = matches!(&before, Some((Some(owner), _)) if *owner == link.customer_key);
+        let (amount, currency) = link.amount.unzip();
+        self.run(
+            "INSERT INTO links (source, kind, external_id, scope, customer, version, amount,
+                 currency, said_by, said_at)
+             VALUES (?1, ?2, ?3, '', ?4, 0, ?5, ?6, ?7, ?8)
+             ON CONFLICT (external_id, kind, source, scope) DO UPDATE
+             SET customer = excluded.customer,
+                 amount = coalesce(excluded.amount, links.amount),
+                 currency = coalesce(excluded.currency, links.currency),
+                 said_by = CASE WHEN links.customer IS excluded.customer
+                           THEN links.said_by ELSE excluded.said_by END,
+                 said_at = CASE WHEN links.customer IS excluded.customer
+                           THEN links.said_at ELSE excluded.said_at END",
+            params![
+                source_row,
+                link.kind,
+                link.external_id,
+                link.customer_key,
+                amount,
+                currency.map(|currency| currency.code().to_owned()),
+                word.who,
+                word.at.ms(),
+            ],
+        )?;
+        let mut touched: BTreeSet<i64> = self
+            .waiting_for_link(source_row, &link.kind, &link.external_id)?
+            .into_iter()
+            .collect();
+        if link.move_forwarded {
+            touched.extend(self.move_forwarded(source_row, link, word)?);
+        }
+        self.fold_all(&touched)?;
+        let view = self
+            .links(&link.source, &link.kind, &link.external_id)?
+            .into_iter()
+            .next();
+        Ok(Linked {
+            changed: !same,
+            payments: touched.len(),
+            link: view.ok_or_else(|| LedgerError::NotFound("the link is gone".to_owned()))?,
+        })
+    }
+
+    /// Writes the decision to move money already forwarded under another key.
+    fn move_forwarded(
+        &self,
+        source_row: i64,
+        link: &NewLink,
+        word: &Word,
+    ) -> Result<Vec<i64>, LedgerError> {
+        let forwarded: Vec<i64> = self.all(
+            "SELECT payment FROM clues JOIN payments USING (payment)
+             WHERE value = ?1 AND field = ?2 AND source = ?3 AND frozen = 1 AND customer <> ?4",
+            params![link.external_id, link.kind, source_row, link.customer_key],
+            |row| row.get(0),
+        )?;
+        let decision = Decision::Move {
+            customer: link.customer_key.clone(),
+        };
+        for payment in &forwarded {
+            self.write_decision(*payment, &decision, word)?;
+        }
+        Ok(forwarded)
+    }
+
+    fn unlink(
+        &self,
+        source: &str,
+        kind: &str,
+        external_id: &str,
+        word: &Word,
+    ) -> Result<usize, LedgerError> {
+        let source_row = self.source_row(source)?;
+        let by_word = self.run(
+            "DELETE FROM links WHERE external_id = ?1 AND kind = ?2 AND source = ?3 AND scope = ''
+               AND customer IS NOT NULL",
+            params![external_id, kind, source_row],
+        )?;
+        if by_word == 0 {
+            // A feed's link stays on the page, without a customer, so that the
+            // same statement does not bring it back; a newer one does.
+            let by_feed = self.run(
+                "UPDATE links SET customer = NULL, said_by = ?4, said_at = ?5
+                 WHERE external_id = ?1 AND kind = ?2 AND source = ?3 AND customer IS NOT NULL",
+                params![external_id, kind, source_row, word.who, word.at.ms()],
+            )?;
+            if by_feed == 0 {
+                return Err(LedgerError::NotFound(format!(
+                    "{source} has no link for {kind} {external_id}"
+                )));
+            }
+        }
+        let touched: BTreeSet<i64> = self
+            .waiting_for_link(source_row, kind, external_id)?
+            .into_iter()
+            .collect();
+        self.fold_all(&touched)?;
+        Ok(touched.len())
+    }
+
+    pub(super) fn links(
+        &self,
+        source: &str,
+        kind: &str,
+        external_id: &str,
+    ) -> Result<Vec<LinkView>, LedgerError> {
+        let source_row = self.source_row(source)?;
+        self.all(
+            "SELECT customer, amount, currency, said_by, said_at, scope FROM links
+             WHERE external_id = ?1 AND kind = ?2 AND source = ?3 ORDER BY scope",
+            params![external_id, kind, source_row],
+            |row| {
+                let currency: Option<String> = row.get(2)?;
+                let scope: String = row.get(5)?;
+                let said_by: String = row.get(3)?;
+                Ok(LinkView {
+                    source: source.to_owned(),
+                    kind: kind.to_owned(),
+                    external_id: external_id.to_owned(),
+                    customer_key: row.get(0)?,
+                    amount: row.get(1)?,
+                    currency: currency.and_then(|code| code.parse().ok()),
+                    said_by: match scope.as_str() {
+                        "" => said_by,
+                        scope => format!("{said_by} ({scope})"),
+                    },
+                    said_at: Time(row.get(4)?).to_string(),
+                })
+            },
+        )
+    }
+}
+
+/// The longest external id that is stored; every provider's are far shorter.
+const EXTERNAL_ID_MOST_CHARS: usize = 255;
+
+fn check(link: &NewLink) -> Result<(), LedgerError> {
+    let refuse = |what: &str, most: usize| {
+        Err(LedgerError::Refused(format!(
+            "{what} must have 1 to {most} characters"
+        )))
+    };
+    let fits = |text: &str, most: usize| (1..=most).contains(&text.trim().chars().count());
+    if !fits(&link.customer_key, CUSTOMER_KEY_MOST_CHARS) {
+        return refuse("the customer key", CUSTOMER_KEY_MOST_CHARS);
+    }
+    if !fits(&link.external_id, EXTERNAL_ID_MOST_CHARS) || !fits(&link.kind, EXTERNAL_ID_MOST_CHARS)
+    {
+        return refuse("the kind and the external id", EXTERNAL_ID_MOST_CHARS);
+    }
+    match link.amount {
+        Some((amount, _)) if amount < 0 => Err(LedgerError::Refused(
+            "the amount must not be negative".to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,183 @@
+//! The ledger in one SQLite file.
+//!
+//! One writer thread puts all waiting commands into one commit, a savepoint
+//! each, so that many deliveries share one sync to disk; readers have
+//! connections of their own. WAL and `synchronous = FULL`: what was answered
+//! with 200 survives a power cut. This is not a pool of general connections:
+//! every statement belongs to a verb.
+
+mod forward;
+mod links;
+mod people;
+mod read;
+mod readback;
+mod record;
+mod schema;
+mod stand;
+mod story;
+mod tx;
+mod writer;
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use rusqlite::Connection;
+
+use super::{AllTerms, LedgerError, Opening, sqlite_path};
+use crate::time::{Clock, Time};
+use tx::Tx;
+use writer::Writer;
+
+/// Connections kept for reading. Pages and commands read little; more would
+/// only hold more memory.
+const READERS_KEPT: usize = 4;
+
+/// The store behind [`super::Ledger::Sqlite`].
+pub struct Store {
+    writer: Writer,
+    readers: Mutex<Vec<Connection>>,
+    path: PathBuf,
+    shared: Arc<Shared>,
+    /// Held while this process serves; the system lets it go at any end.
+    _serving: Option<File>,
+}
+
+/// What every transaction sees.
+struct Shared {
+    terms: AllTerms,
+    clock: Clock,
+    /// Why intake is closed, if it is.
+    trouble: Mutex<Option<String>>,
+}
+
+impl Store {
+    /// Opens, creates or migrates the file.
+    ///
+    /// # Errors
+    /// One clear line.
+    pub fn open(opening: Opening) -> Result<Store, LedgerError> {
+        let path = sqlite_path(&opening.url)?;
+        let serving = match opening.serve {
+            true => Some(schema::lock(&path)?),
+            false => None,
+        };
+        let mut conn = schema::connect(&path)?;
+        schema::migrate(&mut conn)?;
+        schema::name_sources(&conn, &opening.terms, opening.clock.now())?;
+        if opening.serve {
+            schema::free_claims(&conn, opening.clock.now())?;
+        }
+        let shared = Arc::new(Shared {
+            terms: opening.terms,
+            clock: opening.clock,
+            trouble: Mutex::new(None),
+        });
+        let writer = Writer::start(conn, path.clone(), Arc::clone(&shared))?;
+        Ok(Store {
+            writer,
+            readers: Mutex::new(Vec::new()),
+            path,
+            shared,
+            _serving: serving,
+        })
+    }
+
+    /// Runs `verb` in a savepoint of the next shared commit; answers after it.
+    async fn write<T: Send + 'static>(
+        &self,
+        verb: impl FnOnce(&Tx<'_>) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        self.writer.run(verb).await
+    }
+
+    /// Runs `verb` on a reading connection, in one snapshot.
+    async fn read<T: Send + 'static>(
+        &self,
+        verb: impl FnOnce(&Tx<'_>) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let kept = lock(&self.readers).pop();
+        let (path, shared) = (self.path.clone(), Arc::clone(&self.shared));
+        let work = move || {
+            let conn = match kept {
+                Some(conn) => conn,
+                None => schema::connect_to_read(&path)?,
+            };
+            let snapshot = conn.unchecked_transaction().map_err(classify)?;
+            let now = shared.clock.now();
+            let answer = verb(&Tx::new(&snapshot, &shared.terms, now));
+            drop(snapshot);
+            answer.map(|answer| (conn, answer))
+        };
+        let joined = tokio::task::spawn_blocking(work).await;
+        let (conn, answer) =
+            joined.map_err(|_| LedgerError::Unavailable("a read was cut off".to_owned()))??;
+        let mut readers = lock(&self.readers);
+        if readers.len() < READERS_KEPT {
+            readers.push(conn);
+        }
+        Ok(answer)
+    }
+
+    /// As [`super::Ledger::health`].
+    pub fn health(&self) -> Result<(), String> {
+        match lock(&self.shared.trouble).clone() {
+            Some(trouble) => Err(trouble),
+            None => Ok(()),
+        }
+    }
+
+    /// As [`super::Ledger::close`].
+    pub async fn close(&self) {
+        self.writer.close().await;
+    }
+
+    /// As [`super::Ledger::switched_at`].
+    pub fn switched_at(
+        &self,
+        source: &str,
+        provider: &str,
+        word: &str,
+    ) -> Result<Option<Time>, LedgerError> {
+        let conn = schema::connect(&self.path)?;
+        schema::switched_at(&conn, source, provider, word, self.shared.clock.now())
+    }
+}
+
+/// A lock whose holder panicked is still good here: the values are replaced whole.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// What an error of SQLite means for the caller.
+fn classify(error: rusqlite::Error) -> LedgerError {
+    use rusqlite::ErrorCode as Code;
+    let Some(code) = error.sqlite_error_code() else {
+        return LedgerError::Unusable(format!("the ledger holds something unexpected: {error}"));
+    };
+    match code {
+        Code::DatabaseBusy | Code::DatabaseLocked => {
+            LedgerError::Unavailable("the ledger is locked by another program".to_owned())
+        }
+        Code::DiskFull => LedgerError::Unavailable("the disk is full".to_owned()),
+        Code::ReadOnly => LedgerError::Unavailable("the ledger's file is read-only".to_owned()),
+        Code::CannotOpen => {
+            LedgerError::Unavailable("the ledger's file cannot be opened".to_owned())
+        }
+        Code::SystemIoFailure => {
+            LedgerError::Unavailable("the disk failed to read or write the ledger".to_owned())
+        }
+        Code::DatabaseCorrupt | Code::NotADatabase => LedgerError::Unusable(
+            "the ledger's file is damaged or is no ledger; restore a backup".to_owned(),
+        ),
+        _ => LedgerError::Unusable(format!("the ledger refused a statement: {error}")),
+    }
+}
+
+impl From<rusqlite::Error> for LedgerError {
+    fn from(error: rusqlite::Error) -> LedgerError {
+        classify(error)
+    }
+}

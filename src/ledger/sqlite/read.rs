@@ -1,0 +1,199 @@
+//! Reading for people: lists, one payment's story, figures.
+//!
+//! Lists page by key and never by offset; nothing here writes.
+
+use std::collections::BTreeMap;
+
+use rusqlite::types::Value;
+use rusqlite::{Row as SqlRow, params, params_from_iter};
+
+use super::tx::{Tx, from_word};
+use super::{LedgerError, Store};
+use crate::ledger::story::PaymentView;
+use crate::ledger::{BooksLine, Filter, Page, Summary};
+use crate::money::Minor;
+use crate::time::Time;
+
+/// The columns of a [`PaymentView`], in the order of [`read_view`].
+const VIEW: &str = "payment, sources.name, payment_id, sources.provider, destination, customer, \
+     currency, gross, reversed, forwarded, state, reason, occurred_at, live, due_at";
+
+impl Store {
+    /// As [`crate::ledger::Ledger::payments`].
+    pub(in crate::ledger) async fn payments(
+        &self,
+        filter: Filter,
+        limit: usize,
+    ) -> Result<Page, LedgerError> {
+        self.read(move |tx| {
+            let (condition, values) = tx.condition(&filter)?;
+            let sql = format!(
+                "SELECT {VIEW} FROM payments JOIN sources USING (source)
+                 WHERE {condition} ORDER BY payment DESC LIMIT {}",
+                limit.saturating_add(1)
+            );
+            let mut items = tx.all(&sql, params_from_iter(values), read_view)?;
+            let more = items.len() > limit;
+            items.truncate(limit);
+            let next_cursor = items.last().filter(|_| more).map(|last| last.row);
+            Ok(Page { items, next_cursor })
+        })
+        .await
+    }
+
+    /// As [`crate::ledger::Ledger::summary`].
+    pub(in crate::ledger) async fn summary(&self) -> Result<Summary, LedgerError> {
+        self.read(|tx| tx.summary()).await
+    }
+}
+
+impl Tx<'_> {
+    /// The SQL condition of a filter, and its values.
+    fn condition(&self, filter: &Filter) -> Result<(String, Vec<Value>), LedgerError> {
+        let mut parts = vec!["1 = 1".to_owned()];
+        let mut values = Vec::new();
+        let mut add = |part: &str, value: Value| {
+            values.push(value);
+            parts.push(part.replace('?', &format!("?{}", values.len())));
+        };
+        if let Some(state) = filter.state {
+            add("state = ?", Value::from(state.word().to_owned()));
+        }
+        if let Some(source) = &filter.source {
+            add("payments.source = ?", Value::from(self.source_row(source)?));
+        }
+        if let Some(payment_id) = &filter.payment_id {
+            add("payment_id = ?", Value::from(payment_id.clone()));
+        }
+        if let Some(customer) = &filter.customer {
+            add("customer = ?", Value::from(customer.clone()));
+        }
+        if let Some(since) = filter.since {
+            add("occurred_at >= ?", Value::from(since.ms()));
+        }
+        if let Some(until) = filter.until {
+            add("occurred_at < ?", Value::from(until.ms()));
+        }
+        if let Some(cursor) = filter.cursor {
+            add("payment < ?", Value::from(cursor));
+        }
+        Ok((parts.join(" AND "), values))
+    }
+
+    /// The rows that a filter means, newest first.
+    pub(super) fn matching(&self, filter: &Filter, limit: usize) -> Result<Vec<i64>, LedgerError> {
+        let (condition, values) = self.condition(filter)?;
+        let sql = format!(
+            "SELECT payment FROM payments WHERE {condition} ORDER BY payment DESC LIMIT {limit}"
+        );
+        self.all(&sql, params_from_iter(values), |row| row.get(0))
+    }
+
+    /// One payment as a line.
+    pub(super) fn view(&self, payment: i64) -> Result<PaymentView, LedgerError> {
+        let sql =
+            format!("SELECT {VIEW} FROM payments JOIN sources USING (source) WHERE payment = ?1");
+        self.one(&sql, [payment], read_view)?
+            .ok_or_else(|| LedgerError::NotFound("no such payment".to_owned()))
+    }
+
+    fn summary(&self) -> Result<Summary, LedgerError> {
+        let times = |sql: &str| -> Result<BTreeMap<String, Time>, LedgerError> {
+            let rows = self.all(sql, [], |row| Ok((row.get(0)?, Time(row.get(1)?))))?;
+            Ok(rows.into_iter().collect())
+        };
+        let mut summary = Summary {
+            states: self
+                .all(
+                    "SELECT state, count(*) FROM payments GROUP BY state",
+                    [],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )?
+                .into_iter()
+                .collect(),
+            last_delivery: times(
+                "SELECT name, max(received_at) FROM deliveries JOIN sources USING (source)
+                 GROUP BY source",
+            )?,
+            paused_until: times("SELECT name, paused_until FROM destinations")?,
+            ..Summary::default()
+        };
+        for source in self.all_terms().values() {
+            let oldest: Option<i64> = self
+                .one(
+                    "SELECT min(due_at) FROM payments
+                 WHERE destination = ?1 AND turn IN (1, 2) AND turn > 0 AND lane IN (0, 1)",
+                    [&source.destination],
+                    |row| row.get(0),
+                )?
+                .flatten();
+            if let Some(oldest) = oldest {
+                summary
+                    .oldest_due
+                    .insert(source.destination.clone(), Time(oldest));
+            }
+        }
+        let deliveries = self.all(
+            "SELECT name, status, count(*) + sum(resends) FROM deliveries JOIN sources USING (source)
+             GROUP BY source, status",
+            [],
+            |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)),
+        )?;
+        summary.deliveries = deliveries.into_iter().collect();
+        let status = self.all(
+            "SELECT name, status FROM destinations WHERE status IS NOT NULL",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        summary.status = status.into_iter().collect();
+        summary.books = self.all(
+            "SELECT provider, currency, count(*), sum(gross), sum(reversed), sum(forwarded)
+             FROM payments JOIN sources USING (source) WHERE currency IS NOT NULL
+             GROUP BY provider, currency ORDER BY provider, currency",
+            params![],
+            |row| {
+                Ok(BooksLine {
+                    provider: row.get(0)?,
+                    currency: from_word(row.get(1)?)?,
+                    payments: row.get(2)?,
+                    gross: row.get(3)?,
+                    reversed: row.get(4)?,
+                    forwarded: row.get(5)?,
+                })
+            },
+        )?;
+        Ok(summary)
+    }
+}
+
+fn read_view(row: &SqlRow<'_>) -> rusqlite::Result<PaymentView> {
+    let currency: Option<String> = row.get(6)?;
+    let state: String = row.get(10)?;
+    let gross: Option<Minor> = row.get(7)?;
+    let reversed: Option<Minor> = row.get(8)?;
+    Ok(PaymentView {
+        row: row.get(0)?,
+        source: row.get(1)?,
+        payment_id: row.get(2)?,
+        provider: row.get(3)?,
+        destination: row.get(4)?,
+        customer_key: row.get(5)?,
+        partner_key: None,
+        currency: currency.map(from_word).transpose()?,
+        gross,
+        reversed,
+        net: gross
+            .zip(reversed)
+            .map(|(gross, reversed)| gross - reversed),
+        forwarded: row.get(9)?,
+        state: crate::ledger::book::State::from_word(&state)
+            .ok_or(rusqlite::Error::InvalidQuery)?
+            .word(),
+        reason: row.get(11)?,
+        occurred_at: Time(row.get(12)?).to_string(),
+        live: row.get(13)?,
+        due_at: row
+            .get::<_, Option<i64>>(14)?
+            .map(|at| Time(at).to_string()),
+    })
+}

@@ -1,0 +1,438 @@
+//! Recording a delivery: the delivery, its facts, clues, aliases and links, and
+//! the payments they touch, in one transaction.
+//!
+//! The order of arrival decides nothing here: facts and clues compare versions,
+//! and every payment touched is folded again from all that is known of it.
+
+use std::collections::BTreeSet;
+
+use rusqlite::params;
+use sha2::{Digest, Sha256};
+
+use super::tx::{Tx, word_of};
+use super::{LedgerError, Store};
+use crate::ledger::book::State;
+use crate::ledger::{Delivery, Outcome200, Recorded};
+use crate::movement::{Alias, Clue, Fact, Link, Movement, Reading, Scope, Subject};
+use crate::time::Time;
+
+/// Hex digits that tell two deliveries of one id apart when people name them.
+const DIFFERS_DIGITS: usize = 8;
+
+impl Store {
+    /// As [`crate::ledger::Ledger::record`].
+    pub(in crate::ledger) async fn record(
+        &self,
+        delivery: Delivery,
+    ) -> Result<Recorded, LedgerError> {
+        self.write(move |tx| tx.record(&delivery)).await
+    }
+}
+
+/// Where a fact comes from.
+#[derive(Clone, Copy)]
+pub(super) struct Origin<'a> {
+    /// The delivery that states it.
+    pub delivery: Option<i64>,
+    /// Who states it, where no delivery does.
+    pub said_by: Option<&'a str>,
+    /// When it was said.
+    pub said_at: Time,
+}
+
+impl Tx<'_> {
+    fn record(&self, delivery: &Delivery) -> Result<Recorded, LedgerError> {
+        let source_row = self.source_row(&delivery.source)?;
+        let body_digest = Sha256::digest(&delivery.body);
+        let (delivery_id, statement) = match &delivery.reading {
+            Ok(reading) => {
+                let named = reading.delivery_id.clone();
+                (named, Sha256::digest(reading.statement()))
+            }
+            Err(_) => (None, body_digest),
+        };
+        let delivery_id =
+            delivery_id.unwrap_or_else(|| format!("body-{}", &hex::encode(body_digest)[..32]));
+        let known = self.all(
+            "SELECT delivery, statement = ?3 FROM deliveries WHERE source = ?1 AND delivery_id = ?2",
+            params![source_row, delivery_id, statement.as_slice()],
+            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?)),
+        )?;
+        let differs = known.iter().any(|(_, same)| !same);
+        if let Some((row, _)) = known.iter().find(|(_, same)| *same) {
+            self.run(
+                "UPDATE deliveries SET resends = resends + 1, last_resend = ?2 WHERE delivery = ?1",
+                params![row, delivery.received_at.ms()],
+            )?;
+            return Ok(Recorded {
+                status: Outcome200::Duplicate,
+                delivery: delivery_id,
+                woke: false,
+            });
+        }
+        let (status, event, reason) = match &delivery.reading {
+            Ok(reading) => match &reading.ignored {
+                Some(why) => (
+                    Outcome200::Ignored,
+                    reading.event.as_str(),
+                    Some(why.as_str()),
+                ),
+                None => (Outcome200::Recorded, reading.event.as_str(), None),
+            },
+            Err(why) => (Outcome200::Unreadable, "", Some(why.as_str())),
+        };
+        let row = self.insert(
+            "INSERT INTO deliveries (source, delivery_id, statement, body, body_digest,
+                 received_at, event, status, reason, secret, differs)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            params![
+                source_row,
+                delivery_id,
+                statement.as_slice(),
+                delivery.body.as_ref(),
+                body_digest.as_slice(),
+                delivery.received_at.ms(),
+                event,
+                status.word(),
+                reason,
+                i64::try_from(delivery.secret).unwrap_or(i64::MAX),
+                differs,
+            ],
+        )?;
+        let origin = Origin {
+            delivery: Some(row),
+            said_by: None,
+            said_at: delivery.received_at,
+        };
+        let woke = match &delivery.reading {
+            Ok(reading) => self.apply(&delivery.source, source_row, reading, origin)?,
+            Err(_) => false,
+        };
+        Ok(Recorded {
+            status,
+            delivery: match differs {
+                true => format!(
+                    "{delivery_id}~{}",
+                    &hex::encode(statement)[..DIFFERS_DIGITS]
+                ),
+                false => delivery_id,
+            },
+            woke,
+        })
+    }
+
+    /// Applies what a document states. True where something became due.
+    pub(super) fn apply(
+        &self,
+        source: &str,
+        source_row: i64,
+        reading: &Reading,
+        origin: Origin<'_>,
+    ) -> Result<bool, LedgerError> {
+        let place = Place {
+            source,
+            source_row,
+            scope: &reading.scope,
+        };
+        let mut touched = BTreeSet::new();
+        for alias in &reading.aliases {
+            self.add_alias(place, alias, &mut touched)?;
+        }
+        for clue in &reading.clues {
+            self.add_clue(place, clue, &mut touched)?;
+        }
+        for movement in &reading.movements {
+            self.add_movement(place, movement, origin, &mut touched)?;
+        }
+        for link in &reading.links {
+            self.add_feed_link(place, link, origin, &mut touched)?;
+        }
+        self.fold_all(&touched)
+    }
+
+    /// Folds payments in the order of their rows. True where one became due.
+    pub(super) fn fold_all(&self, touched: &BTreeSet<i64>) -> Result<bool, LedgerError> {
+        let mut woke = false;
+        for payment in touched {
+            let folded = self.fold(*payment)?;
+            woke |= folded.standing.state == State::Due;
+        }
+        Ok(woke)
+    }
+
+    /// The row of a payment, made where there is none yet.
+    fn ensure_payment(
+        &self,
+        place: Place<'_>,
+        payment_id: &str,
+        reference: bool,
+        at: Time,
+    ) -> Result<i64, LedgerError> {
+        if let Some(found) = self.payment_named(place.source_row, payment_id)? {
+            return Ok(found);
+        }
+        let terms = self.terms(place.source)?;
+        self.insert(
+            "INSERT INTO payments (source, payment_id, reference, scope, live, destination,
+                 occurred_at, first_seen, changed_at, state, reason)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, 'waiting', 'just recorded')",
+            params![
+                place.source_row,
+                payment_id,
+                reference,
+                place.scope.word(),
+                place.scope.live,
+                terms.destination,
+                at.ms(),
+                self.now.ms(),
+            ],
+        )
+    }
+
+    fn add_alias(
+        &self,
+        place: Place<'_>,
+        alias: &Alias,
+        touched: &mut BTreeSet<i64>,
+    ) -> Result<(), LedgerError> {
+        let payment = self.ensure_payment(place, &alias.payment_id, false, self.now)?;
+        touched.insert(payment);
+        let provider = &self.terms(place.source)?.provider;
+        let scope = place.scope.word();
+        let added = self.run(
+            "INSERT INTO aliases (provider, scope, kind, id, payment, money)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+            params![provider, scope, alias.kind, alias.id, payment, alias.money],
+        )?;
+        if added == 0 {
+            return Ok(());
+        }
+        // Payments of other sources with the same money, and reversals that
+        // named this id before it was known.
+        let rivals: Vec<i64> = self.all(
+            "SELECT payment FROM aliases
+             WHERE id = ?1 AND kind = ?2 AND provider = ?3 AND scope = ?4 AND money = 1",
+            params![alias.id, alias.kind, provider, scope],
+            |row| row.get(0),
+        )?;
+        touched.extend(rivals);
+        self.resolve_references(place, &alias.kind, &alias.id, touched)
+    }
+
+    /// Reversals that name (kind, id) go to the one payment that carries it.
+    fn resolve_references(
+        &self,
+        place: Place<'_>,
+        kind: &str,
+        id: &str,
+        touched: &mut BTreeSet<i64>,
+    ) -> Result<(), LedgerError> {
+        let waiting = self.all(
+            "SELECT fact, facts.payment FROM facts JOIN payments USING (payment)
+             WHERE ref_id = ?1 AND ref_kind = ?2 AND source = ?3 AND scope = ?4",
+            params![id, kind, place.source_row, place.scope.word()],
+            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
+        )?;
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let target = self.subject_of_reference(place, kind, id)?;
+        let mut left = BTreeSet::new();
+        for (fact, payment) in waiting {
+            if payment != target {
+                self.run(
+                    "UPDATE facts SET payment = ?2 WHERE fact = ?1",
+                    [fact, target],
+                )?;
+                left.insert(payment);
+            }
+        }
+        touched.insert(target);
+        for payment in left {
+            match self.drop_empty_stand_in(payment)? {
+                true => touched.remove(&payment),
+                false => touched.insert(payment),
+            };
+        }
+        Ok(())
+    }
+
+    /// A stand-in that nothing points to any more goes.
+    pub(super) fn drop_empty_stand_in(&self, payment: i64) -> Result<bool, LedgerError> {
+        let gone = self.run(
+            "DELETE FROM payments WHERE payment = ?1 AND reference = 1
+               AND NOT EXISTS (SELECT 1 FROM facts WHERE facts.payment = payments.payment)
+               AND NOT EXISTS (SELECT 1 FROM decisions WHERE decisions.payment = payments.payment)
+               AND NOT EXISTS (SELECT 1 FROM transactions WHERE transactions.payment = payments.payment)",
+            [payment],
+        )?;
+        Ok(gone > 0)
+    }
+
+    /// The payment that a reference means, or the stand-in that waits for it.
+    fn subject_of_reference(
+        &self,
+        place: Place<'_>,
+        kind: &str,
+        id: &str,
+    ) -> Result<i64, LedgerError> {
+        let scope = place.scope.word();
+        match payments_with_alias(self, place.source_row, &scope, kind, id)?.as_slice() {
+            [only] => Ok(*only),
+            _ => self.ensure_payment(place, &format!("{kind}:{id}"), true, self.now),
+        }
+    }
+
+    fn add_clue(
+        &self,
+        place: Place<'_>,
+        clue: &Clue,
+        touched: &mut BTreeSet<i64>,
+    ) -> Result<(), LedgerError> {
+        let payment = self.ensure_payment(place, &clue.payment_id, false, self.now)?;
+        touched.insert(payment);
+        self.run(
+            "INSERT INTO clues (payment, field, value, version) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (payment, field) DO UPDATE SET value = excluded.value, version = excluded.version
+             WHERE (excluded.version, excluded.value) > (clues.version, clues.value)",
+            params![payment, clue.field, clue.value, clue.version],
+        )?;
+        Ok(())
+    }
+
+    fn add_movement(
+        &self,
+        place: Place<'_>,
+        movement: &Movement,
+        origin: Origin<'_>,
+        touched: &mut BTreeSet<i64>,
+    ) -> Result<(), LedgerError> {
+        let fact = &movement.fact;
+        let (payment, reference) = match &movement.about {
+            Subject::Payment(id) => (self.ensure_payment(place, id, false, fact.at)?, None),
+            Subject::Reference { kind, id } => match self.attached_to(place, &fact.id)? {
+                Some(payment) => (payment, None),
+                None => (
+                    self.subject_of_reference(place, kind, id)?,
+                    Some((kind, id)),
+                ),
+            },
+        };
+        touched.insert(payment);
+        self.add_fact(payment, fact, origin, reference)
+    }
+
+    /// The payment to which a person attached this reversal.
+    fn attached_to(&self, place: Place<'_>, reversal_id: &str) -> Result<Option<i64>, LedgerError> {
+        self.one(
+            "SELECT payment FROM decisions JOIN payments USING (payment)
+             WHERE kind = 'attach' AND detail = ?1 AND source = ?2
+             ORDER BY decision DESC LIMIT 1",
+            params![reversal_id, place.source_row],
+            |row| row.get(0),
+        )
+    }
+
+    pub(super) fn add_fact(
+        &self,
+        payment: i64,
+        fact: &Fact,
+        origin: Origin<'_>,
+        reference: Option<(&String, &String)>,
+    ) -> Result<(), LedgerError> {
+        self.insert(
+            "INSERT INTO facts (payment, delivery, said_by, said_at, class, fact_id, basis, rank,
+                 version, authority, amount, currency, at, partial_capture, product_key,
+                 category_key, ref_kind, ref_id)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+            params![
+                payment,
+                origin.delivery,
+                origin.said_by,
+                origin.said_at.ms(),
+                word_of(&fact.class)?,
+                fact.id,
+                word_of(&fact.basis)?,
+                fact.rank,
+                fact.version,
+                word_of(&fact.authority)?,
+                fact.amount,
+                fact.currency.code(),
+                fact.at.ms(),
+                fact.partial_capture,
+                fact.product_key,
+                fact.category_key,
+                reference.map(|(kind, _)| kind),
+                reference.map(|(_, id)| id),
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn add_feed_link(
+        &self,
+        place: Place<'_>,
+        link: &Link,
+        origin: Origin<'_>,
+        touched: &mut BTreeSet<i64>,
+    ) -> Result<(), LedgerError> {
+        self.run(
+            "INSERT INTO links (source, kind, external_id, scope, customer, version, said_by, said_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'feed', ?7)
+             ON CONFLICT (external_id, kind, source, scope) DO UPDATE
+             SET customer = excluded.customer, version = excluded.version,
+                 said_by = excluded.said_by, said_at = excluded.said_at
+             WHERE (excluded.version, excluded.customer) > (links.version, coalesce(links.customer, ''))",
+            params![
+                place.source_row,
+                link.kind,
+                link.external_id,
+                place.scope.word(),
+                link.customer_key,
+                link.version,
+                origin.said_at.ms(),
+            ],
+        )?;
+        touched.extend(self.waiting_for_link(place.source_row, &link.kind, &link.external_id)?);
+        Ok(())
+    }
+
+    /// Payments that a link of this id concerns and that are not forwarded yet.
+    pub(super) fn waiting_for_link(
+        &self,
+        source_row: i64,
+        kind: &str,
+        external_id: &str,
+    ) -> Result<Vec<i64>, LedgerError> {
+        self.all(
+            "SELECT payment FROM clues JOIN payments USING (payment)
+             WHERE value = ?1 AND field = ?2 AND source = ?3 AND frozen = 0",
+            params![external_id, kind, source_row],
+            |row| row.get(0),
+        )
+    }
+}
+
+/// Where a document speaks from.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    source: &'a str,
+    source_row: i64,
+    scope: &'a Scope,
+}
+
+/// The payments of a source that carry an alias.
+pub(super) fn payments_with_alias(
+    tx: &Tx<'_>,
+    source_row: i64,
+    scope: &str,
+    kind: &str,
+    id: &str,
+) -> Result<Vec<i64>, LedgerError> {
+    tx.all(
+        "SELECT DISTINCT payment FROM aliases JOIN payments USING (payment)
+         WHERE id = ?1 AND kind = ?2 AND source = ?3 AND payments.scope = ?4",
+        params![id, kind, source_row, scope],
+        |row| row.get(0),
+    )
+}

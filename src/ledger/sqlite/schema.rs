@@ -1,0 +1,206 @@
+//! Opening, locking and migrating the file. It knows tables only as whole
+//! versions; what is in them belongs to the verbs.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+
+use super::classify;
+use crate::ledger::{AllTerms, LedgerError};
+use crate::time::Time;
+
+/// "Trib": tells our file from any other SQLite file.
+const APPLICATION_ID: i64 = 0x5472_6962;
+
+/// The versions in order; a file's `user_version` says how many it has had.
+const VERSIONS: [&str; 1] = [include_str!("../sql/sqlite/001.sql")];
+
+/// How long a command waits for another process's transaction. Those take
+/// milliseconds; a backup's read does not lock at all.
+const BUSY_TIMEOUT_MS: u64 = 5_000;
+
+/// Pages in the WAL before a checkpoint: a thousand keeps the longest stall
+/// near 15 ms, as measured before this was built.
+const CHECKPOINT_PAGES: i64 = 1_000;
+
+/// Prepared statements kept per connection; there are fewer in the source.
+const STATEMENTS_KEPT: usize = 128;
+
+/// Takes the lock that only one serving process may hold.
+pub(super) fn lock(path: &Path) -> Result<File, LedgerError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&name)
+        .map_err(|error| {
+            LedgerError::Unusable(format!("cannot lock {}: {error}", path.display()))
+        })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(LedgerError::Unusable(format!(
+            "another \"tributary serve\" is already running on {}",
+            path.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(LedgerError::Unusable(format!(
+            "cannot lock {}: {error}",
+            path.display()
+        ))),
+    }
+}
+
+/// A connection that may write.
+pub(super) fn connect(path: &Path) -> Result<Connection, LedgerError> {
+    let conn = Connection::open(path).map_err(|error| unusable(path, &error))?;
+    set_up(&conn).map_err(|error| unusable(path, &error))?;
+    Ok(conn)
+}
+
+/// A connection that only reads.
+pub(super) fn connect_to_read(path: &Path) -> Result<Connection, LedgerError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags).map_err(classify)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    conn.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS))?;
+    Ok(conn)
+}
+
+fn set_up(conn: &Connection) -> rusqlite::Result<()> {
+    conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    conn.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS))?;
+    conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "foreign_keys", true)?;
+    conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    Ok(())
+}
+
+fn unusable(path: &Path, error: &rusqlite::Error) -> LedgerError {
+    LedgerError::Unusable(format!(
+        "cannot open the ledger {}: {error}",
+        path.display()
+    ))
+}
+
+/// Brings the file to this program's version; refuses a newer one and any file
+/// that is not ours.
+pub(super) fn migrate(conn: &mut Connection) -> Result<(), LedgerError> {
+    let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let id: i64 = tx.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let version: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let tables: i64 = tx.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if id != APPLICATION_ID && tables > 0 {
+        return Err(LedgerError::Unusable(
+            "the file is an SQLite database, but not a Tributary ledger".to_owned(),
+        ));
+    }
+    let done = usize::try_from(version).unwrap_or(usize::MAX);
+    if done > VERSIONS.len() {
+        return Err(LedgerError::Unusable(format!(
+            "the ledger is of version {version} and this program knows {}; use a newer program",
+            VERSIONS.len()
+        )));
+    }
+    for (number, sql) in VERSIONS.iter().enumerate().skip(done) {
+        tx.execute_batch(sql)?;
+        tx.pragma_update(
+            None,
+            "user_version",
+            i64::try_from(number + 1).unwrap_or(i64::MAX),
+        )?;
+    }
+    tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+    tx.commit()?;
+    Ok(())
+}
+
+/// Gives every configured source a row, and refuses a configuration from which
+/// a source with payments has vanished: its money could come back under
+/// another name and be paid twice.
+pub(super) fn name_sources(
+    conn: &Connection,
+    terms: &AllTerms,
+    _now: Time,
+) -> Result<(), LedgerError> {
+    for source in terms.values() {
+        conn.execute(
+            "INSERT INTO sources (name, provider) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING",
+            params![source.name, source.provider],
+        )?;
+        let provider: String = conn.query_row(
+            "SELECT provider FROM sources WHERE name = ?1",
+            [&source.name],
+            |row| row.get(0),
+        )?;
+        if provider != source.provider {
+            return Err(LedgerError::Unusable(format!(
+                "sources.{}.provider: the ledger knows this source as {provider}; \
+                 give a source of another provider another name",
+                source.name
+            )));
+        }
+    }
+    let mut known = conn.prepare(
+        "SELECT name FROM sources WHERE EXISTS
+         (SELECT 1 FROM payments WHERE payments.source = sources.source)",
+    )?;
+    let names = known.query_map([], |row| row.get::<_, String>(0))?;
+    for name in names {
+        let name = name?;
+        if !terms.contains_key(&name) {
+            return Err(LedgerError::Unusable(format!(
+                "sources.{name}: the ledger has payments of this source and the configuration \
+                 no longer names it; keep it and write retired = true"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// After a crash nobody holds a claim: what was under way is read back at once.
+pub(super) fn free_claims(conn: &Connection, now: Time) -> Result<(), LedgerError> {
+    conn.execute(
+        "UPDATE payments SET claim = NULL, due_at = ?1 WHERE claim IS NOT NULL",
+        [now.ms()],
+    )?;
+    Ok(())
+}
+
+/// Since when a source's payments are what `word` says; `None` from the start.
+pub(super) fn switched_at(
+    conn: &Connection,
+    source: &str,
+    provider: &str,
+    word: &str,
+    now: Time,
+) -> Result<Option<Time>, LedgerError> {
+    conn.execute(
+        "INSERT INTO sources (name, provider) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING",
+        params![source, provider],
+    )?;
+    let (known, since): (String, Option<i64>) = conn.query_row(
+        "SELECT switch_word, switch_since FROM sources WHERE name = ?1",
+        [source],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    if known == word {
+        return Ok(since.map(Time));
+    }
+    let payments: Option<i64> = conn
+        .query_row(
+            "SELECT payment FROM payments JOIN sources USING (source) WHERE name = ?1 LIMIT 1",
+            [source],
+            |row| row.get(0),
+        )
+        .optional()?;
+    // Without payments there is nothing that the other word could have counted.
+    let since = payments.map(|_| now.ms());
+    conn.execute(
+        "UPDATE sources SET switch_word = ?2, switch_since = ?3 WHERE name = ?1",
+        params![source, word, since],
+    )?;
+    Ok(since.map(Time))
+}

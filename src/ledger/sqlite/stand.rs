@@ -1,0 +1,368 @@
+//! Folding a payment again: load its book, ask where it stands, write it down.
+//!
+//! Every verb that changes anything about a payment ends here, in the same
+//! transaction, so no verb can leave a payment standing where it no longer is.
+
+use rusqlite::{Row as SqlRow, params};
+
+use super::record::payments_with_alias;
+use super::tx::{PaymentRow, Tx, by_word, from_word, read_customer};
+use crate::ledger::LedgerError;
+use crate::ledger::book::{self, Book, Directory, Failure, Standing};
+use crate::movement::Fact;
+use crate::plan::{Customer, Row, RowState, Ruling, Step};
+use crate::time::Time;
+
+/// Nobody's turn, a call's turn, a read-back's turn: the words of `payments.turn`.
+pub(super) const NOBODY: i64 = 0;
+pub(super) const CALL: i64 = 1;
+pub(super) const READ_BACK: i64 = 2;
+
+/// A payment after folding.
+pub(super) struct Folded {
+    pub row: PaymentRow,
+    pub book: Book,
+    pub standing: Standing,
+}
+
+impl Tx<'_> {
+    /// Folds a payment and writes down where it stands.
+    pub(super) fn fold(&self, payment: i64) -> Result<Folded, LedgerError> {
+        let folded = self.look(payment)?;
+        self.write_standing(&folded)?;
+        Ok(folded)
+    }
+
+    /// Folds a payment without writing.
+    pub(super) fn look(&self, payment: i64) -> Result<Folded, LedgerError> {
+        let row = self.payment(payment)?;
+        let source = self.terms(&row.source)?;
+        let book = self.book(&row)?;
+        let mut directory = Shelf {
+            tx: self,
+            payment: &row,
+        };
+        let standing = book::stand(&book, source, &mut directory)?;
+        Ok(Folded {
+            row,
+            book,
+            standing,
+        })
+    }
+
+    /// All that is known of a payment.
+    fn book(&self, row: &PaymentRow) -> Result<Book, LedgerError> {
+        let rows = self.rows(row.payment)?;
+        let frozen = rows.iter().any(Row::freezes);
+        let failure = row.failed_step.clone().zip(row.failed_why.clone());
+        let ruling = self.ruling(row.payment)?;
+        // A move replaces the customer under which the payment was frozen.
+        let moved = ruling.customer.clone();
+        Ok(Book {
+            payment_id: row.payment_id.clone(),
+            live: row.live,
+            reference_matches: match row.reference {
+                true => Some(self.reference_matches(row)?),
+                false => None,
+            },
+            facts: self.facts(row.payment)?,
+            clues: self.all(
+                "SELECT field, value FROM clues WHERE payment = ?1",
+                [row.payment],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )?,
+            frozen: if frozen {
+                moved.or(row.customer.clone())
+            } else {
+                None
+            },
+            rows,
+            ruling,
+            failure: failure.map(|(step, why)| Failure { step, why }),
+            same_money_as: self.same_money_as(row)?,
+        })
+    }
+
+    pub(super) fn facts(&self, payment: i64) -> Result<Vec<Fact>, LedgerError> {
+        self.all(
+            "SELECT class, fact_id, basis, rank, version, authority, amount, currency, at,
+                    partial_capture, product_key, category_key
+             FROM facts WHERE payment = ?1",
+            [payment],
+            read_fact,
+        )
+    }
+
+    /// The destination's side of a payment, in the order of its keys.
+    pub(super) fn rows(&self, payment: i64) -> Result<Vec<Row>, LedgerError> {
+        self.all(
+            "SELECT seq, customer, customer_by, currency, amount, state, undeletable, note
+             FROM transactions WHERE payment = ?1 ORDER BY seq",
+            [payment],
+            |row| {
+                Ok(Row {
+                    seq: row.get(0)?,
+                    customer: read_customer(row, 1)?.ok_or(rusqlite::Error::InvalidQuery)?,
+                    currency: from_word(row.get(3)?)?,
+                    amount: row.get(4)?,
+                    state: from_word(row.get(5)?)?,
+                    undeletable: row.get(6)?,
+                    note: row.get(7)?,
+                })
+            },
+        )
+    }
+
+    /// Decisions in the order in which they were made; a later one replaces an
+    /// earlier one of its kind, and any takes a skip back.
+    fn ruling(&self, payment: i64) -> Result<Ruling, LedgerError> {
+        let mut ruling = Ruling::default();
+        let decisions = self.all(
+            "SELECT kind, detail, made_for FROM decisions WHERE payment = ?1 ORDER BY decision",
+            [payment],
+            |row| {
+                Ok((
+                    row.get::<_, String>(0)?,
+                    row.get::<_, String>(1)?,
+                    row.get::<_, String>(2)?,
+                ))
+            },
+        )?;
+        for (kind, detail, made_for) in decisions {
+            match kind.as_str() {
+                "skip" => ruling.skipped = Some(made_for),
+                "attach" => continue,
+                "retry" => ruling.skipped = None,
+                "accept" => {
+                    ruling = Ruling {
+                        skipped: None,
+                        accepted: Some(made_for),
+                        released: true,
+                        ..ruling
+                    };
+                }
+                "policy" => {
+                    let policy = from_word(detail)?;
+                    ruling = Ruling {
+                        skipped: None,
+                        accepted: Some(made_for.clone()),
+                        policy: Some((policy, made_for)),
+                        released: true,
+                        ..ruling
+                    };
+                }
+                "customer" | "move" => {
+                    ruling.skipped = None;
+                    ruling.customer = Some(Customer::key(detail));
+                }
+                other => {
+                    return Err(LedgerError::Unusable(format!(
+                        "a decision of unknown kind {other}"
+                    )));
+                }
+            }
+        }
+        Ok(ruling)
+    }
+
+    fn reference_matches(&self, row: &PaymentRow) -> Result<usize, LedgerError> {
+        let named = self.one(
+            "SELECT ref_kind, ref_id FROM facts WHERE payment = ?1 AND ref_kind IS NOT NULL LIMIT 1",
+            [row.payment],
+            |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)),
+        )?;
+        match named {
+            Some((kind, id)) => {
+                Ok(payments_with_alias(self, row.source_row, &row.scope, &kind, &id)?.len())
+            }
+            None => Ok(0),
+        }
+    }
+
+    /// The payment of another source that carries a money id of this one, at the
+    /// same destination, and was here first.
+    fn same_money_as(&self, row: &PaymentRow) -> Result<Option<String>, LedgerError> {
+        self.one(
+            "SELECT sources.name || ' ' || theirs.payment_id
+             FROM aliases AS ours
+             JOIN aliases AS other ON other.id = ours.id AND other.kind = ours.kind
+                  AND other.provider = ours.provider AND other.scope = ours.scope
+                  AND other.payment < ours.payment AND other.money = 1
+             JOIN payments AS theirs ON theirs.payment = other.payment
+             JOIN sources ON sources.source = theirs.source
+             WHERE ours.payment = ?1 AND ours.money = 1 AND theirs.source <> ?2
+                   AND theirs.destination = ?3 AND theirs.gross > 0
+             LIMIT 1",
+            params![row.payment, row.source_row, row.destination],
+            |row| row.get(0),
+        )
+    }
+
+    /// Writes a standing down. The turn follows from the step: a call under way
+    /// keeps its claim and its time, a new step is due now.
+    fn write_standing(&self, folded: &Folded) -> Result<(), LedgerError> {
+        let Folded {
+            row,
+            standing,
+            book,
+        } = folded;
+        let turn = match standing.step {
+            Step::Confirm { .. } => READ_BACK,
+            Step::Post { .. } | Step::Delete { .. } => CALL,
+            Step::Hold(_) | Step::Nothing => NOBODY,
+        };
+        let kept = row.turn == turn;
+        let due_at = match turn {
+            NOBODY => None,
+            _ if kept => row.due_at.or(Some(self.now)),
+            _ => Some(self.now),
+        };
+        let claim = row.claim.filter(|_| kept && turn != NOBODY);
+        // The destination freezes with the customer, at the first call.
+        let destination = match book.rows.iter().any(Row::freezes) {
+            true => &row.destination,
+            false => &self.terms(&row.source)?.destination,
+        };
+        let position = &standing.position;
+        let tried = serde_json::to_string(&standing.finding.tried).unwrap_or_default();
+        let occurred_at = position.capture.as_ref().map(|capture| capture.at);
+        let at = occurred_at.or_else(|| book.facts.iter().map(|fact| fact.at).min());
+        self.run(
+            "UPDATE payments SET currency = ?2, gross = ?3, reversed = ?4, forwarded = ?5,
+                 occurred_at = ?6, state = ?7, reason = ?8, tried = ?9, customer = ?10,
+                 customer_by = ?11, frozen = ?12, turn = ?13, due_at = ?14, claim = ?15,
+                 changed_at = ?16, destination = ?17
+             WHERE payment = ?1",
+            params![
+                row.payment,
+                position
+                    .capture
+                    .as_ref()
+                    .map(|capture| capture.currency.code().to_owned()),
+                position.gross(),
+                position.reversed(),
+                standing.forwarded,
+                at.unwrap_or(row.occurred_at).ms(),
+                standing.state.word(),
+                standing.reason,
+                tried,
+                standing.customer.as_ref().map(|customer| &customer.value),
+                standing
+                    .customer
+                    .as_ref()
+                    .map(|customer| by_word(customer.by)),
+                book.rows.iter().any(Row::freezes),
+                turn,
+                due_at.map(Time::ms),
+                claim,
+                self.now.ms(),
+                destination,
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// Changes what is known of one transaction.
+    pub(super) fn set_row(
+        &self,
+        payment: i64,
+        seq: u32,
+        state: RowState,
+        note: Option<&str>,
+    ) -> Result<(), LedgerError> {
+        self.run(
+            "UPDATE transactions SET state = ?3, note = ?4 WHERE payment = ?1 AND seq = ?2",
+            params![payment, seq, super::tx::word_of(&state)?, note],
+        )?;
+        Ok(())
+    }
+}
+
+pub(super) fn read_fact(row: &SqlRow<'_>) -> rusqlite::Result<Fact> {
+    Ok(Fact {
+        class: from_word(row.get(0)?)?,
+        id: row.get(1)?,
+        basis: from_word(row.get(2)?)?,
+        rank: row.get(3)?,
+        version: row.get(4)?,
+        authority: from_word(row.get(5)?)?,
+        amount: row.get(6)?,
+        currency: from_word(row.get(7)?)?,
+        at: Time(row.get(8)?),
+        partial_capture: row.get(9)?,
+        product_key: row.get(10)?,
+        category_key: row.get(11)?,
+    })
+}
+
+/// What the fold asks the ledger for, in this payment's scope.
+struct Shelf<'t> {
+    tx: &'t Tx<'t>,
+    payment: &'t PaymentRow,
+}
+
+impl Directory for Shelf<'_> {
+    type Error = LedgerError;
+
+    fn link(&mut self, kind: &str, external_id: &str) -> Result<Option<String>, LedgerError> {
+        // The word of a person or of the API stands under the empty scope, which
+        // sorts first.
+        let found = self.tx.one(
+            "SELECT customer FROM links
+             WHERE external_id = ?1 AND kind = ?2 AND source = ?3 AND scope IN ('', ?4)
+             ORDER BY scope LIMIT 1",
+            params![
+                external_id,
+                kind,
+                self.payment.source_row,
+                self.payment.scope
+            ],
+            |row| row.get::<_, Option<String>>(0),
+        )?;
+        Ok(found.flatten())
+    }
+
+    fn blocked(&mut self, customer: &Customer) -> Result<Option<String>, LedgerError> {
+        let found = self.tx.one(
+            "SELECT unknown_since, probes, next_probe_at FROM customers
+             WHERE destination = ?1 AND customer = ?2 AND customer_by = ?3
+                   AND unknown_since IS NOT NULL",
+            params![
+                self.payment.destination,
+                customer.value,
+                by_word(customer.by)
+            ],
+            |row| {
+                Ok((
+                    row.get::<_, i64>(0)?,
+                    row.get::<_, i64>(1)?,
+                    row.get::<_, Option<i64>>(2)?,
+                ))
+            },
+        )?;
+        Ok(found.map(|(since, probes, next)| {
+            unknown_there(self.payment, customer, (since, probes, next))
+        }))
+    }
+}
+
+fn unknown_there(
+    payment: &PaymentRow,
+    customer: &Customer,
+    (since, probes, next): (i64, i64, Option<i64>),
+) -> String {
+    let asked = if probes == 1 {
+        "once".to_owned()
+    } else {
+        format!("{probes} times")
+    };
+    let again = next.map_or(String::new(), |at| {
+        format!("; it is asked again at {}", Time(at))
+    });
+    format!(
+        "the destination \"{}\" does not know the customer {} (asked {asked}, first at {}){again}",
+        payment.destination,
+        crate::lookup::mask_email(&customer.value),
+        Time(since),
+    )
+}

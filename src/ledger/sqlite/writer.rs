@@ -1,0 +1,191 @@
+//! The writer thread: all waiting commands in one commit, a savepoint each.
+//!
+//! A command's answer is given only after the commit. A command that fails
+//! takes back its own savepoint and nothing else; a commit that fails fails
+//! every command in it, and the file is opened afresh.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::tx::Tx;
+use super::{Shared, lock, schema};
+use crate::ledger::LedgerError;
+
+/// Commands that may wait; beyond it callers wait to hand theirs in, and intake
+/// answers 503 when that takes too long.
+const WAITING_MOST: usize = 4_096;
+
+/// Commands in one commit: enough to share a sync among all connections of a
+/// busy listener, few enough that the first is not kept long.
+const BATCH_MOST: usize = 512;
+
+/// What a command leaves behind: how to answer once the commit's fate is known.
+type Answer = Box<dyn FnOnce(Option<LedgerError>) + Send>;
+/// A command: runs inside its savepoint; true keeps it.
+type Command = Box<dyn FnOnce(&Tx<'_>) -> (bool, Answer) + Send>;
+
+/// The handle to the thread.
+pub(super) struct Writer {
+    sender: Mutex<Option<mpsc::Sender<Command>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Writer {
+    /// Starts the thread on `conn`.
+    pub(super) fn start(
+        conn: Connection,
+        path: PathBuf,
+        shared: Arc<Shared>,
+    ) -> Result<Writer, LedgerError> {
+        let (sender, commands) = mpsc::channel(WAITING_MOST);
+        let thread = std::thread::Builder::new()
+            .name("ledger-writer".to_owned())
+            .spawn(move || write_all(conn, &path, &shared, commands))
+            .map_err(|error| LedgerError::Unusable(format!("no thread to write with: {error}")))?;
+        Ok(Writer {
+            sender: Mutex::new(Some(sender)),
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Hands a verb in and waits for the commit.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        verb: impl FnOnce(&Tx<'_>) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let closed = || LedgerError::Unavailable("nothing was written".to_owned());
+        let (tell, told) = oneshot::channel();
+        let command: Command = Box::new(move |tx| {
+            let result = verb(tx);
+            let keep = result.is_ok();
+            let answer: Answer = Box::new(move |failed| {
+                let result = match failed {
+                    Some(error) => Err(error),
+                    None => result,
+                };
+                // Nobody waits any more after a time-out; the commit stands all the same.
+                let _ = tell.send(result);
+            });
+            (keep, answer)
+        });
+        let sender = lock(&self.sender).clone().ok_or_else(closed)?;
+        sender.send(command).await.map_err(|_| closed())?;
+        drop(sender);
+        told.await.map_err(|_| closed())?
+    }
+
+    /// Takes no more, writes what waits, ends the thread.
+    pub(super) async fn close(&self) {
+        drop(lock(&self.sender).take());
+        let thread = lock(&self.thread).take();
+        if let Some(thread) = thread {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+}
+
+fn write_all(
+    conn: Connection,
+    path: &std::path::Path,
+    shared: &Shared,
+    mut commands: mpsc::Receiver<Command>,
+) {
+    let _guard = Ended(shared);
+    let mut open = Some(conn);
+    while let Some(first) = commands.blocking_recv() {
+        let mut batch = vec![first];
+        while batch.len() < BATCH_MOST
+            && let Ok(next) = commands.try_recv()
+        {
+            batch.push(next);
+        }
+        if open.is_none() {
+            open = schema::connect(path).ok();
+        }
+        let ended = match &open {
+            Some(conn) => commit(conn, shared, batch),
+            None => {
+                let gone =
+                    LedgerError::Unavailable("the ledger's file cannot be opened".to_owned());
+                // Dropped commands tell their callers that nothing was written.
+                drop(batch);
+                Err(gone)
+            }
+        };
+        let trouble = ended.err();
+        if trouble.is_some() {
+            // A connection that failed a commit is not trusted again.
+            open = None;
+        }
+        *lock(&shared.trouble) = trouble.map(|error| error.to_string());
+    }
+}
+
+/// Tells `/readyz` when the thread ends, however it ends.
+struct Ended<'a>(&'a Shared);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.trouble) = Some("the ledger is closed".to_owned());
+    }
+}
+
+/// Runs a batch in one transaction and answers every command.
+fn commit(conn: &Connection, shared: &Shared, batch: Vec<Command>) -> Result<(), LedgerError> {
+    metrics::histogram!(crate::metrics::COMMIT_DELIVERIES)
+        .record(crate::metrics::count(batch.len()));
+    let begun = shared.clock.read();
+    let mut answers = Vec::with_capacity(batch.len());
+    let ended = (|| {
+        conn.execute_batch("BEGIN IMMEDIATE")?;
+        let tx = Tx::new(conn, &shared.terms, shared.clock.now());
+        for command in batch {
+            answers.push(in_savepoint(&tx, command)?);
+        }
+        conn.execute_batch("COMMIT")?;
+        Ok::<(), LedgerError>(())
+    })();
+    if ended.is_err() && !conn.is_autocommit() {
+        // The batch is lost either way; a rollback that fails changes nothing.
+        let _ = conn.execute_batch("ROLLBACK");
+    }
+    let elapsed = shared.clock.read().boot_ms - begun.boot_ms;
+    metrics::histogram!(crate::metrics::COMMIT_SECONDS).record(crate::metrics::seconds(elapsed));
+    for answer in answers {
+        answer(ended.as_ref().err().map(again));
+    }
+    ended
+}
+
+/// Runs one command; an error here is the whole batch's.
+fn in_savepoint(tx: &Tx<'_>, command: Command) -> Result<Answer, LedgerError> {
+    let conn = tx.conn;
+    conn.prepare_cached("SAVEPOINT command")?.execute([])?;
+    let (keep, answer) = command(tx);
+    if conn.is_autocommit() {
+        // Some errors roll the whole transaction back: then nothing of it stands.
+        answer(Some(lost()));
+        return Err(lost());
+    }
+    if !keep {
+        conn.prepare_cached("ROLLBACK TO command")?.execute([])?;
+    }
+    conn.prepare_cached("RELEASE command")?.execute([])?;
+    Ok(answer)
+}
+
+fn lost() -> LedgerError {
+    LedgerError::Unavailable("the ledger had to take its transaction back".to_owned())
+}
+
+/// The same error for one more caller.
+fn again(error: &LedgerError) -> LedgerError {
+    match error {
+        LedgerError::Unavailable(why) => LedgerError::Unavailable(why.clone()),
+        other => LedgerError::Unavailable(other.to_string()),
+    }
+}
