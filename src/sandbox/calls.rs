@@ -24,7 +24,7 @@ pub struct Call {
     pub status: Option<u16>,
     /// Whether the call changed what the sandbox holds.
     pub committed: bool,
-    /// The name of the fault that ended the call.
+    /// The name of the fault drawn for the call; pauses and lag are not named.
     pub fault: Option<&'static str>,
 }
 

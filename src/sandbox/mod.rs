@@ -12,7 +12,11 @@
 //! - A transaction across modes (live pair, test customer) is refused with 400.
 //! - Unknown fields of a body and unknown query parameters are refused with 400.
 //! - The currency is three capital letters. `amount_usd` is null for any but USD.
-//! - Lag, latency and clocks: lists hide a lagging row, lookups by key do not.
+//! - A v2 path names a customer by external or by internal key; v1 also by email.
+//! - v1 takes no metadata and no `created_at` on a transaction: no page shows any.
+//! - A lagging row is hidden from lists only; lookups by key find it.
+//! - A list cursor whose key stands on several rows means the last on the way, so
+//!   that a walk always ends.
 //!
 //! # Control surface
 //! Under `/sandbox/`, without a key pair; keep the listener on loopback.
@@ -20,14 +24,14 @@
 //! | call | does |
 //! |---|---|
 //! | `GET /sandbox/state` | counts, sums per customer and currency, keys that stand on several rows, faults |
-//! | `PUT /sandbox/faults` | `{"faults": ["drop-after@POST=10%"]}` replaces all faults; see `fault` for the text |
+//! | `PUT /sandbox/faults` | `{"faults": ["drop-after@POST=10%"]}` replaces all faults; see [`fault`] for the text |
 //! | `POST /sandbox/reset` | forgets all rows, calls and faults |
 
 mod answer;
 mod books;
 mod calls;
 mod control;
-mod fault;
+pub mod fault;
 mod fields;
 mod gate;
 mod listing;

@@ -62,6 +62,8 @@ where
 }
 
 /// Answers one call; an error makes hyper close the connection with nothing sent.
+/// The failing body of a cut response does the same today, but only because hyper
+/// happens to ask for the body before it sends the head.
 async fn answer(router: Router, request: http::Request<Incoming>) -> io::Result<Response> {
     let Ok(response) = router.oneshot(request.map(Body::new)).await;
     match response.extensions().get::<Cut>() {
