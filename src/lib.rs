@@ -12,3 +12,8 @@ pub mod movement;
 pub mod plan;
 pub mod position;
 pub mod time;
+//! x
+
+pub mod sandbox;
+pub mod forward;
+pub mod readback;
