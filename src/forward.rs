@@ -106,7 +106,11 @@ impl Forwarder {
             }
             let before = self.clock.read();
             let backfill_first = turns.is_multiple_of(BACKFILL_EVERY);
-            let turn = match self.ledger.begin(self.destination.name(), backfill_first).await {
+            let turn = match self
+                .ledger
+                .begin(self.destination.name(), backfill_first)
+                .await
+            {
                 Ok(turn) => turn,
                 Err(error) => {
                     tracing::warn!(destination = self.destination.name(), %error, "cannot begin a call");
@@ -141,7 +145,9 @@ impl Forwarder {
         };
         let started = self.clock.read();
         let (word, outcome) = match &begun.call {
-            Outgoing::Post(transaction) => ("post", self.destination.post(transaction, deadline).await),
+            Outgoing::Post(transaction) => {
+                ("post", self.destination.post(transaction, deadline).await)
+            }
             Outgoing::Delete { key } => ("delete", self.destination.delete(key, deadline).await),
         };
         let elapsed = self.clock.read().boot_ms.saturating_sub(started.boot_ms);
@@ -228,12 +234,17 @@ impl Forwarder {
 
     async fn bind(&self, binding: &Binding) -> Bound {
         let outcome = match self.destination.customer(&binding.customer_key).await {
-            Ok(CustomerAnswer::Found { provider_key: None, .. }) => {
+            Ok(CustomerAnswer::Found {
+                provider_key: None, ..
+            }) => {
                 self.destination.permit().await;
                 let (customer, id) = (&binding.customer_key, &binding.provider_key);
                 self.destination.bind_provider_key(customer, id).await
             }
-            Ok(CustomerAnswer::Found { provider_key: Some(stands), .. }) => {
+            Ok(CustomerAnswer::Found {
+                provider_key: Some(stands),
+                ..
+            }) => {
                 return match stands == binding.provider_key {
                     true => Bound::Done,
                     false => Bound::Kept,
@@ -283,7 +294,10 @@ impl Forwarder {
         match self.destination.who().await {
             Ok(_) => {
                 self.breaker().answered();
-                tracing::info!(destination = self.destination.name(), "the destination answers again");
+                tracing::info!(
+                    destination = self.destination.name(),
+                    "the destination answers again"
+                );
                 self.write_note(None).await;
             }
             Err(outcome) => self.observe(&outcome).await,
@@ -313,7 +327,11 @@ impl Forwarder {
             (false, false) => None,
         };
         match &status {
-            Some(why) => tracing::error!(destination = self.destination.name(), why, "forwarding stopped"),
+            Some(why) => tracing::error!(
+                destination = self.destination.name(),
+                why,
+                "forwarding stopped"
+            ),
             None => tracing::info!(destination = self.destination.name(), "forwarding goes on"),
         }
         self.write_note(status).await;

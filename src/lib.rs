@@ -4,6 +4,7 @@
 //! `ARCHITECTURE.md` shows how the modules fit together.
 
 pub mod destination;
+pub mod forward;
 pub mod ledger;
 pub mod lookup;
 pub mod metrics;
@@ -11,9 +12,6 @@ pub mod money;
 pub mod movement;
 pub mod plan;
 pub mod position;
-pub mod time;
-//! x
-
-pub mod sandbox;
-pub mod forward;
 pub mod readback;
+pub mod sandbox;
+pub mod time;

@@ -37,7 +37,9 @@ pub async fn sweep(
     clock: &Clock,
     stop: &CancellationToken,
 ) -> Result<Option<Outcome>, LedgerError> {
-    let unknowns = ledger.unknowns(destination.name(), READ_BACK_AT_ONCE).await?;
+    let unknowns = ledger
+        .unknowns(destination.name(), READ_BACK_AT_ONCE)
+        .await?;
     if unknowns.is_empty() {
         return Ok(None);
     }
@@ -56,9 +58,16 @@ pub async fn sweep(
             }
         }
     }
-    tracing::debug!(destination = destination.name(), unknowns = unknowns.len(), pages, "read back");
-    let seen: Vec<(Claim, ReadBack)> =
-        unknowns.iter().map(|unknown| (unknown.claim, listing.read_back(unknown, begun_at))).collect();
+    tracing::debug!(
+        destination = destination.name(),
+        unknowns = unknowns.len(),
+        pages,
+        "read back"
+    );
+    let seen: Vec<(Claim, ReadBack)> = unknowns
+        .iter()
+        .map(|unknown| (unknown.claim, listing.read_back(unknown, begun_at)))
+        .collect();
     ledger.settle_read_back(seen).await?;
     Ok(trouble)
 }
@@ -128,7 +137,10 @@ struct Listing {
 impl Listing {
     fn new(unknowns: &[Unknown]) -> Listing {
         Listing {
-            seen: unknowns.iter().map(|unknown| (unknown.key.clone(), Vec::new())).collect(),
+            seen: unknowns
+                .iter()
+                .map(|unknown| (unknown.key.clone(), Vec::new()))
+                .collect(),
             complete: Vec::new(),
         }
     }
@@ -149,7 +161,9 @@ impl Listing {
     fn read_back(&self, unknown: &Unknown, begun_at: Time) -> ReadBack {
         let found = self.seen.get(&unknown.key).cloned().unwrap_or_default();
         let covered = windows_of(unknown).iter().all(|window| {
-            self.complete.iter().any(|done| done.from <= window.from && window.to <= done.to)
+            self.complete
+                .iter()
+                .any(|done| done.from <= window.from && window.to <= done.to)
         });
         ReadBack {
             begun_at,
@@ -167,7 +181,10 @@ mod tests {
 
     fn unknown(key: &str, created_at: i64, posted_at: i64) -> Unknown {
         Unknown {
-            claim: Claim { payment: 1, attempt: 1 },
+            claim: Claim {
+                payment: 1,
+                attempt: 1,
+            },
             key: key.to_owned(),
             created_at: Time(created_at),
             posted_at: Time(posted_at),
@@ -177,10 +194,14 @@ mod tests {
 
     #[test]
     fn neighbours_share_a_window_and_far_ones_do_not() {
-        let near: Vec<Unknown> =
-            (0..100).map(|i| unknown("k", i * SECOND_MS, 1_000_000_000 + i * SECOND_MS)).collect();
+        let near: Vec<Unknown> = (0..100)
+            .map(|i| unknown("k", i * SECOND_MS, 1_000_000_000 + i * SECOND_MS))
+            .collect();
         assert_eq!(windows(&near).len(), 2);
-        let far = [unknown("a", 0, 1_000_000_000), unknown("b", 500_000_000, 1_000_000_000)];
+        let far = [
+            unknown("a", 0, 1_000_000_000),
+            unknown("b", 500_000_000, 1_000_000_000),
+        ];
         assert_eq!(windows(&far).len(), 3);
     }
 

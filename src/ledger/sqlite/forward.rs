@@ -44,10 +44,15 @@ impl Store {
         &self,
         destination: &str,
         backfill_first: bool,
-    ) -> Result<Option<Begun>, LedgerError> {
+    ) -> Result<Turn, LedgerError> {
         let destination = destination.to_owned();
-        self.write(move |tx| tx.begin(&destination, backfill_first))
-            .await
+        self.write(move |tx| {
+            Ok(Turn {
+                begun: tx.begin(&destination, backfill_first)?,
+                read_backs: tx.read_backs_due(&destination)?,
+            })
+        })
+        .await
     }
 
     /// As [`crate::ledger::Ledger::settle`].
@@ -686,7 +691,7 @@ impl Tx<'_> {
             [&before.destination],
             |row| row.get(0),
         )?;
-        if answered.unwrap_or(0) <= last.ms() {
+        if answered.unwrap_or(0) < last.ms() {
             return Ok(());
         }
         let planned = destination::delay_ms(before.tries, None, u64::MAX);

@@ -1,0 +1,341 @@
+//! A ledger on a workbench: a held clock, one source, deliveries made by hand
+//! and a toy destination that does what it is told or loses the answer.
+
+use std::collections::BTreeMap;
+
+use tempfile::TempDir;
+use tributary::destination::Outcome;
+use tributary::ledger::book::{SourceTerms, State};
+use tributary::ledger::story::PaymentView;
+use tributary::ledger::{
+    AllTerms, Begun, Delivery, Filter, Ledger, Opening, Outgoing, ReadBack, Recorded, Seen, Word,
+};
+use tributary::money::Currency;
+use tributary::movement::{
+    Alias, Authority, Basis, Class, Clue, Fact, Link, Movement, Reading, Scope, Subject, rank,
+};
+use tributary::plan::{Policy, Terms};
+use tributary::time::{Clock, HOUR_MS, SECOND_MS, Time};
+
+/// Where the bench's clock starts: 2026-01-01.
+pub const START: Time = Time(1_767_225_600_000);
+
+pub struct Bench {
+    pub dir: TempDir,
+    pub clock: Clock,
+    pub ledger: Ledger,
+    pub terms: AllTerms,
+    deliveries: u64,
+}
+
+pub fn usd() -> Currency {
+    "USD".parse().unwrap()
+}
+
+pub fn terms(name: &str) -> SourceTerms {
+    SourceTerms {
+        name: name.to_owned(),
+        provider: "stripe".to_owned(),
+        destination: "ps".to_owned(),
+        live: true,
+        rules: ["metadata.customer_key", "link:customer"]
+            .map(|rule| rule.parse().unwrap())
+            .to_vec(),
+        forward_from: None,
+        terms: Terms {
+            policy: Policy::Negative,
+            v2_available: true,
+        },
+        bind_provider_key: true,
+        confirm_after_ms: 900 * SECOND_MS,
+        retry_for_ms: 72 * HOUR_MS,
+        timeout_ms: 20 * SECOND_MS,
+    }
+}
+
+impl Bench {
+    pub fn new() -> Bench {
+        Bench::with(vec![terms("stripe")])
+    }
+
+    pub fn with(sources: Vec<SourceTerms>) -> Bench {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::held(START);
+        let terms: AllTerms = sources
+            .into_iter()
+            .map(|it| (it.name.clone(), it))
+            .collect();
+        let ledger = open(&dir, &clock, &terms);
+        Bench {
+            dir,
+            clock,
+            ledger,
+            terms,
+            deliveries: 0,
+        }
+    }
+
+    /// Closes the ledger as a crash would leave it to a new process, and opens it again.
+    pub async fn restart(&mut self) {
+        self.ledger.close().await;
+        let empty = Ledger::open(Opening {
+            url: "sqlite:".to_owned() + &self.dir.path().join("scratch.db").display().to_string(),
+            terms: AllTerms::new(),
+            clock: self.clock.clone(),
+            serve: false,
+        });
+        self.ledger = empty.unwrap();
+        self.ledger = open(&self.dir, &self.clock, &self.terms);
+    }
+
+    pub async fn deliver(&mut self, reading: Reading) -> Recorded {
+        self.deliver_to("stripe", reading).await
+    }
+
+    pub async fn deliver_to(&mut self, source: &str, mut reading: Reading) -> Recorded {
+        self.deliveries += 1;
+        if reading.delivery_id.is_none() {
+            reading.delivery_id = Some(format!("evt_{}", self.deliveries));
+        }
+        reading.scope = Scope {
+            live: Some(reading.scope.live.unwrap_or(true)),
+            ..reading.scope
+        };
+        let delivery = Delivery {
+            source: source.to_owned(),
+            body: serde_json::to_vec(&reading).unwrap().into(),
+            received_at: self.clock.now(),
+            secret: 0,
+            reading: Ok(reading),
+        };
+        self.ledger.record(delivery).await.unwrap()
+    }
+
+    pub async fn payment(&self, id: &str) -> PaymentView {
+        self.payment_of("stripe", id).await
+    }
+
+    pub async fn payment_of(&self, source: &str, id: &str) -> PaymentView {
+        let filter = Filter {
+            source: Some(source.to_owned()),
+            payment_id: Some(id.to_owned()),
+            ..Filter::default()
+        };
+        let mut page = self.ledger.payments(filter, 2).await.unwrap();
+        assert_eq!(page.items.len(), 1, "{source} {id}");
+        page.items.remove(0)
+    }
+
+    pub async fn state(&self, id: &str) -> State {
+        State::from_word(self.payment(id).await.state).unwrap()
+    }
+
+    pub async fn begin(&self) -> Option<Begun> {
+        self.ledger.begin("ps", false).await.unwrap().begun
+    }
+
+    /// One call, answered with `outcome`; panics where none is due.
+    pub async fn call(&self, outcome: Outcome) -> Begun {
+        let begun = self.begin().await.expect("a call is due");
+        self.ledger.settle(begun.claim, outcome, 0).await.unwrap();
+        begun
+    }
+
+    /// Calls and accepts until nothing is due.
+    pub async fn run(&self, there: &mut There) {
+        while let Some(begun) = self.begin().await {
+            there.carry_out(&begun.call);
+            self.ledger
+                .settle(begun.claim, Outcome::Accepted, 0)
+                .await
+                .unwrap();
+        }
+    }
+
+    /// Reads back everything unknown, from a list that is complete.
+    pub async fn read_back(&self, there: &There) -> usize {
+        let unknowns = self.ledger.unknowns("ps", 250).await.unwrap();
+        let seen = unknowns.iter().map(|unknown| {
+            let read = ReadBack {
+                begun_at: self.clock.now(),
+                found: Some(there.seen(&unknown.key)),
+            };
+            (unknown.claim, read)
+        });
+        self.ledger.settle_read_back(seen.collect()).await.unwrap();
+        unknowns.len()
+    }
+
+    pub fn word(&self) -> Word {
+        Word {
+            who: "ann".to_owned(),
+            why: "a test".to_owned(),
+            at: self.clock.now(),
+        }
+    }
+}
+
+fn open(dir: &TempDir, clock: &Clock, terms: &AllTerms) -> Ledger {
+    Ledger::open(Opening {
+        url: format!("sqlite:{}", dir.path().join("ledger.db").display()),
+        terms: terms.clone(),
+        clock: clock.clone(),
+        serve: true,
+    })
+    .unwrap()
+}
+
+/// What the destination holds: rows by key, more than one where it was told twice.
+#[derive(Default)]
+pub struct There {
+    pub rows: BTreeMap<String, Vec<(String, i64)>>,
+}
+
+impl There {
+    pub fn carry_out(&mut self, call: &Outgoing) {
+        match call {
+            Outgoing::Post(new) => {
+                let row = (new.customer.value.clone(), new.amount);
+                self.rows.entry(new.key.clone()).or_default().push(row);
+            }
+            Outgoing::Delete { key } => {
+                if let Some(rows) = self.rows.get_mut(key) {
+                    rows.pop();
+                }
+            }
+        }
+    }
+
+    pub fn seen(&self, key: &str) -> Vec<Seen> {
+        let rows = self.rows.get(key).cloned().unwrap_or_default();
+        rows.into_iter()
+            .map(|(customer, amount)| Seen {
+                amount: Some(amount),
+                currency: Some(usd()),
+                customer: Some(customer),
+                archived: false,
+            })
+            .collect()
+    }
+
+    pub fn sum(&self) -> i64 {
+        self.rows.values().flatten().map(|row| row.1).sum()
+    }
+
+    pub fn sum_of(&self, payment_id: &str) -> i64 {
+        let key = format!("stripe:{payment_id}");
+        let ours = |it: &&String| **it == key || it.starts_with(&format!("{key}:"));
+        self.rows
+            .iter()
+            .filter(|(k, _)| ours(k))
+            .flat_map(|(_, rows)| rows)
+            .map(|row| row.1)
+            .sum()
+    }
+}
+
+/// A fact about `id` at second `version` after the start.
+pub fn fact(class: Class, id: &str, rank: u8, amount: i64, version: i64) -> Fact {
+    Fact {
+        class,
+        id: id.to_owned(),
+        basis: Basis::Each,
+        rank,
+        version,
+        authority: Authority::Webhook,
+        amount,
+        currency: usd(),
+        at: START.plus(version * SECOND_MS),
+        partial_capture: false,
+        product_key: None,
+        category_key: None,
+    }
+}
+
+fn about(payment_id: &str, fact: Fact) -> Reading {
+    Reading {
+        event: "by hand".to_owned(),
+        movements: vec![Movement {
+            about: Subject::Payment(payment_id.to_owned()),
+            fact,
+        }],
+        ..Reading::default()
+    }
+}
+
+/// A captured charge of `customer`, a provider's customer id.
+pub fn charge(id: &str, amount: i64, customer: Option<&str>) -> Reading {
+    let clue = |field: &str, value: &str| Clue {
+        payment_id: id.to_owned(),
+        field: field.to_owned(),
+        value: value.to_owned(),
+        version: 1,
+    };
+    Reading {
+        clues: customer
+            .map(|customer| clue("customer", customer))
+            .into_iter()
+            .collect(),
+        aliases: vec![
+            alias(id, "charge", id),
+            alias(id, "payment_intent", &format!("pi_{id}")),
+        ],
+        ..about(id, fact(Class::Capture, id, rank::CAPTURED, amount, 0))
+    }
+}
+
+pub fn alias(payment_id: &str, kind: &str, id: &str) -> Alias {
+    Alias {
+        payment_id: payment_id.to_owned(),
+        kind: kind.to_owned(),
+        id: id.to_owned(),
+        money: true,
+    }
+}
+
+pub fn refund(payment_id: &str, id: &str, amount: i64, version: i64) -> Reading {
+    about(
+        payment_id,
+        fact(Class::Refund, id, rank::LIVE, amount, version),
+    )
+}
+
+pub fn refund_failed(payment_id: &str, id: &str, amount: i64, version: i64) -> Reading {
+    about(
+        payment_id,
+        fact(Class::Refund, id, rank::UNDONE, amount, version),
+    )
+}
+
+pub fn refund_of_intent(intent: &str, id: &str, amount: i64, version: i64) -> Reading {
+    let fact = fact(Class::Refund, id, rank::LIVE, amount, version);
+    let about = Subject::Reference {
+        kind: "payment_intent".to_owned(),
+        id: intent.to_owned(),
+    };
+    Reading {
+        event: "by hand".to_owned(),
+        movements: vec![Movement { about, fact }],
+        ..Reading::default()
+    }
+}
+
+pub fn dispute(payment_id: &str, class: Class, amount: i64, version: i64) -> Reading {
+    about(
+        payment_id,
+        fact(class, "dp", rank::INFERRED, amount, version),
+    )
+}
+
+pub fn customer(id: &str, key: &str, version: i64) -> Reading {
+    Reading {
+        event: "customer".to_owned(),
+        links: vec![Link {
+            kind: "customer".to_owned(),
+            external_id: id.to_owned(),
+            customer_key: key.to_owned(),
+            version,
+        }],
+        ..Reading::default()
+    }
+}
