@@ -112,8 +112,7 @@ impl Tx<'_> {
                 .into_iter()
                 .collect(),
             last_delivery: times(
-                "SELECT name, max(received_at) FROM deliveries JOIN sources USING (source)
-                 GROUP BY source",
+                "SELECT name, last_delivery FROM sources WHERE last_delivery IS NOT NULL",
             )?,
             paused_until: times("SELECT name, paused_until FROM destinations")?,
             ..Summary::default()

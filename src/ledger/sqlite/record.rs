@@ -43,6 +43,10 @@ pub(super) struct Origin<'a> {
 impl Tx<'_> {
     fn record(&self, delivery: &Delivery) -> Result<Recorded, LedgerError> {
         let source_row = self.source_row(&delivery.source)?;
+        self.run(
+            "UPDATE sources SET last_delivery = ?2 WHERE source = ?1",
+            params![source_row, delivery.received_at.ms()],
+        )?;
         let body_digest = Sha256::digest(&delivery.body);
         let (delivery_id, statement) = match &delivery.reading {
             Ok(reading) => {

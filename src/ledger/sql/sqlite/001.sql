@@ -13,7 +13,8 @@ CREATE TABLE sources (
     provider TEXT NOT NULL,
     -- Which event is the payment, and since when it is that one.
     switch_word  TEXT NOT NULL DEFAULT '',
-    switch_since INTEGER
+    switch_since INTEGER,
+    last_delivery INTEGER
 ) STRICT;
 
 -- What they told us: one row per request that verified, never deleted by success.

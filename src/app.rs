@@ -1,0 +1,242 @@
+//! The program as a value: open it, run it, close it.
+//!
+//! Everything a running service needs hangs together here: configuration,
+//! sources with their providers, the ledger, destinations and their
+//! forwarders. It knows no command line and no route.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, Config, ConfigError, Mode};
+use crate::destination::{self, Destination};
+use crate::forward::Forwarder;
+use crate::ledger::book::SourceTerms;
+use crate::ledger::{AllTerms, Ledger, LedgerError, Opening};
+use crate::lookup::Rule;
+use crate::plan::Terms;
+use crate::provider::{self, Provider};
+use crate::time::{Clock, HOUR_MS, SECOND_MS, Time};
+
+/// Why the program cannot run; each variant is an exit code of its own.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// Exit code 2.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    /// Exit code 1.
+    #[error("{0}")]
+    Ledger(#[from] LedgerError),
+    /// Exit code 1.
+    #[error("{0}")]
+    Listen(#[from] crate::http::listen::BindError),
+    /// Exit code 1.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// One configured source, ready to take deliveries.
+pub struct Source {
+    /// Its provider, which verifies and reads.
+    pub provider: Box<dyn Provider>,
+    /// The destination's name.
+    pub destination: String,
+    /// True where its URL is gone.
+    pub retired: bool,
+}
+
+/// The program.
+#[derive(Clone)]
+pub struct App {
+    /// What was configured.
+    pub config: Arc<Config>,
+    /// The clock of everything.
+    pub clock: Clock,
+    /// The ledger.
+    pub ledger: Ledger,
+    /// The sources by name.
+    pub sources: Arc<BTreeMap<String, Source>>,
+    /// Tells a destination's forwarder that something became due.
+    pub wakes: Arc<BTreeMap<String, Arc<Notify>>>,
+}
+
+impl App {
+    /// Opens the program on its ledger. `serve` is true for the one process
+    /// that forwards.
+    ///
+    /// # Errors
+    /// The configuration's by key, or the ledger's in one line.
+    pub fn open(config: Arc<Config>, clock: Clock, serve: bool) -> Result<App, AppError> {
+        // Settings are read before the ledger is touched.
+        let terms = terms(&config)?;
+        let ledger = Ledger::open(Opening {
+            url: format!("sqlite:{}", config.ledger.path().display()),
+            terms,
+            clock: clock.clone(),
+            serve,
+        })?;
+        let mut sources = BTreeMap::new();
+        for (name, source) in &config.sources {
+            let word = switch_word(source);
+            let since = ledger.switched_at(name, &source.provider, &word)?;
+            sources.insert(
+                name.clone(),
+                Source {
+                    provider: build(name, source, since)?,
+                    destination: source.destination.clone(),
+                    retired: source.retired,
+                },
+            );
+        }
+        let wakes = config.destinations.keys().map(|name| (name.clone(), Arc::default()));
+        Ok(App {
+            wakes: Arc::new(wakes.collect()),
+            config,
+            clock,
+            ledger,
+            sources: Arc::new(sources),
+        })
+    }
+
+    /// Tells every forwarder that something may have become due.
+    pub fn wake_all(&self) {
+        for wake in self.wakes.values() {
+            wake.notify_one();
+        }
+    }
+
+    /// Tells the forwarder of a source's destination.
+    pub fn wake(&self, source: &str) {
+        let destination = self.sources.get(source).map(|source| &source.destination);
+        if let Some(wake) = destination.and_then(|name| self.wakes.get(name)) {
+            wake.notify_one();
+        }
+    }
+
+    /// Starts a forwarder for every destination with the secrets as they are now.
+    ///
+    /// # Errors
+    /// A destination whose settings make no client.
+    pub fn start_forwarders(&self, stop: &CancellationToken) -> Result<Vec<JoinHandle<()>>, AppError> {
+        let destinations = self.destinations()?;
+        let running = destinations.into_iter().map(|destination| {
+            let wake = self.wakes.get(destination.name()).cloned().unwrap_or_default();
+            let forwarder = Forwarder::new(
+                self.ledger.clone(),
+                Arc::new(destination),
+                self.clock.clone(),
+                wake,
+                stop.clone(),
+            );
+            tokio::spawn(Arc::new(forwarder).run())
+        });
+        Ok(running.collect())
+    }
+
+    /// A client for every configured destination.
+    ///
+    /// # Errors
+    /// The settings' by key.
+    pub fn destinations(&self) -> Result<Vec<Destination>, AppError> {
+        destinations(&self.config, &self.clock)
+    }
+}
+
+/// A client for every configured destination.
+///
+/// # Errors
+/// The settings' by key.
+pub fn destinations(config: &Config, clock: &Clock) -> Result<Vec<Destination>, AppError> {
+    let secrets = config.secrets();
+    let mut all = Vec::new();
+    for (name, section) in &config.destinations {
+        let key = format!("destinations.{name}");
+        let keys = secrets
+            .destination(name)
+            .ok_or_else(|| ConfigError::at(format!("{key}.secret_key"), "was not read"))?;
+        let settings = destination::Settings {
+            name: name.clone(),
+            api: match section.api {
+                config::Api::V1 => destination::Api::V1,
+                config::Api::V2 => destination::Api::V2,
+            },
+            base_url: section.base_url.clone(),
+            public_key: keys.public_key.clone(),
+            secret_key: keys.secret_key.clone(),
+            requests_per_second: NonZeroU32::new(section.requests_per_second)
+                .unwrap_or(NonZeroU32::MIN),
+            burst: NonZeroU32::new(section.burst).unwrap_or(NonZeroU32::MIN),
+            max_in_flight: usize::try_from(section.max_in_flight).unwrap_or(1),
+            timeout_ms: i64::from(section.timeout_seconds) * SECOND_MS,
+            v2_available: section.v2_available,
+        };
+        let made = Destination::new(settings, clock.clone())
+            .map_err(|error| ConfigError::at(format!("{key}.{}", error.key()), error.to_string()))?;
+        all.push(made);
+    }
+    Ok(all)
+}
+
+/// What every source's configuration means for its payments; also checks every
+/// provider's own settings.
+///
+/// # Errors
+/// By key.
+pub fn terms(config: &Config) -> Result<AllTerms, ConfigError> {
+    let mut all = AllTerms::new();
+    for (name, source) in &config.sources {
+        let provider = build(name, source, None)?;
+        let Some(destination) = config.destinations.get(&source.destination) else {
+            return Err(ConfigError::at(format!("sources.{name}.destination"), "is not configured"));
+        };
+        let rules = match &source.customer_key {
+            Some(rules) => rules.clone(),
+            None => default_rules(name, provider.as_ref())?,
+        };
+        all.insert(
+            name.clone(),
+            SourceTerms {
+                name: name.clone(),
+                provider: source.provider.clone(),
+                destination: source.destination.clone(),
+                live: destination.mode == Mode::Live,
+                rules,
+                forward_from: source.forward_from,
+                terms: Terms {
+                    policy: config.partial_refunds(source),
+                    v2_available: destination.v2_available,
+                },
+                bind_provider_key: destination.provider_key && destination.v2_available,
+                confirm_after_ms: i64::from(destination.confirm_after_seconds) * SECOND_MS,
+                retry_for_ms: i64::from(destination.retry_for_hours) * HOUR_MS,
+                timeout_ms: i64::from(destination.timeout_seconds) * SECOND_MS,
+            },
+        );
+    }
+    Ok(all)
+}
+
+fn default_rules(name: &str, provider: &dyn Provider) -> Result<Vec<Rule>, ConfigError> {
+    let key = format!("sources.{name}.customer_key");
+    let read = |rule: &&str| rule.parse().map_err(|error| ConfigError::at(&key, format!("{error}")));
+    provider.lookup().iter().map(read).collect()
+}
+
+/// Which event of a source is the payment, in one word, where it can be chosen.
+fn switch_word(source: &config::Source) -> String {
+    let chosen = source.settings.get("payment_event").and_then(|value| value.as_str());
+    chosen.unwrap_or("charge").to_owned()
+}
+
+fn build(
+    name: &str,
+    source: &config::Source,
+    since: Option<Time>,
+) -> Result<Box<dyn Provider>, ConfigError> {
+    provider::build(&source.provider, source.settings.clone(), since)
+        .map_err(|error| ConfigError::at(format!("sources.{name}.{}", error.key()), error.to_string()))
+}

@@ -1,0 +1,299 @@
+//! Every verb that the command line and the HTTP API share.
+//!
+//! Here texts become filters and decisions, and a decision about many payments
+//! is carried out page by page. It prints nothing and answers no request.
+
+use serde::Serialize;
+
+use crate::ledger::book::State;
+use crate::ledger::{
+    Decided, Decision, Filter, Ledger, LedgerError, LinkView, NewLink, Page, Statement, Word,
+};
+use crate::lookup;
+use crate::ledger::story::Story;
+use crate::money::{Currency, Minor};
+use crate::plan::Policy;
+use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS, Time};
+
+/// Payments on one page of a list, unless asked otherwise.
+pub const PAGE: usize = 50;
+
+/// Payments on one page at most: an answer stays under a megabyte.
+pub const PAGE_MOST: usize = 1_000;
+
+/// Why a request makes no sense. The caller answers "wrong usage".
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+/// A filter as people write it.
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FilterText {
+    /// A state's word.
+    pub state: Option<String>,
+    /// A source's name.
+    pub source: Option<String>,
+    /// A customer key.
+    #[serde(alias = "customer")]
+    pub customer_key: Option<String>,
+    /// When the money moved, at or after.
+    pub since: Option<String>,
+    /// When the money moved, before.
+    pub until: Option<String>,
+    /// Where the page starts.
+    pub cursor: Option<String>,
+    /// How many.
+    pub limit: Option<String>,
+}
+
+impl FilterText {
+    /// The filter and the page's length.
+    ///
+    /// # Errors
+    /// The first text that cannot be read, by its name.
+    pub fn read(&self, now: Time) -> Result<(Filter, usize), UsageError> {
+        let state = self.state.as_deref().map(|word| {
+            State::from_word(word).ok_or_else(|| {
+                let words = crate::ledger::book::STATES.map(State::word).join(", ");
+                UsageError(format!("state: \"{word}\" is none of {words}"))
+            })
+        });
+        let cursor = self.cursor.as_deref().map(|text| {
+            text.parse::<i64>().map_err(|_| UsageError("cursor: not one of ours".to_owned()))
+        });
+        let limit = match self.limit.as_deref() {
+            None => PAGE,
+            Some(text) => match text.parse::<usize>() {
+                Ok(limit) if (1..=PAGE_MOST).contains(&limit) => limit,
+                _ => return Err(UsageError(format!("limit: write a number from 1 to {PAGE_MOST}"))),
+            },
+        };
+        let filter = Filter {
+            state: state.transpose()?,
+            source: self.source.clone(),
+            payment_id: None,
+            customer: self.customer_key.clone(),
+            since: self.since.as_deref().map(|text| moment("since", text, now)).transpose()?,
+            until: self.until.as_deref().map(|text| moment("until", text, now)).transpose()?,
+            cursor: cursor.transpose()?,
+        };
+        Ok((filter, limit))
+    }
+
+    /// True where nothing narrows the payments down.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let FilterText { state, source, customer_key, since, until, cursor: _, limit: _ } = self;
+        [state, source, customer_key, since, until].iter().all(|text| text.is_none())
+    }
+}
+
+/// A point in time as people write it: RFC 3339, a date, or `7d`, `12h`, `30m` ago.
+///
+/// # Errors
+/// With the name of what was read.
+pub fn moment(name: &str, text: &str, now: Time) -> Result<Time, UsageError> {
+    let units = [('d', DAY_MS), ('h', HOUR_MS), ('m', MINUTE_MS)];
+    for (unit, ms) in units {
+        if let Some(number) = text.strip_suffix(unit)
+            && let Ok(count) = number.parse::<u32>()
+        {
+            return Ok(now.plus(-i64::from(count).saturating_mul(ms)));
+        }
+    }
+    Time::parse(text).map_err(|error| UsageError(format!("{name}: {error}, or 7d for days ago")))
+}
+
+/// Reads a policy's word.
+///
+/// # Errors
+/// The words there are.
+pub fn policy(word: &str) -> Result<Policy, UsageError> {
+    match word {
+        "negative" => Ok(Policy::Negative),
+        "replace" => Ok(Policy::Replace),
+        "delete" => Ok(Policy::Delete),
+        "hold" => Ok(Policy::Hold),
+        _ => Err(UsageError(format!(
+            "policy: \"{word}\" is none of negative, replace, delete, hold"
+        ))),
+    }
+}
+
+/// Reads an amount in minor units with its currency.
+///
+/// # Errors
+/// Where one comes without the other.
+pub fn amount(
+    minor: Option<Minor>,
+    currency: Option<&str>,
+) -> Result<Option<(Minor, Currency)>, UsageError> {
+    match (minor, currency) {
+        (None, None) => Ok(None),
+        (Some(minor), Some(code)) => match code.parse() {
+            Ok(currency) => Ok(Some((minor, currency))),
+            Err(error) => Err(UsageError(format!("currency: {error}"))),
+        },
+        _ => Err(UsageError("amount and currency go together".to_owned())),
+    }
+}
+
+/// Which payments a decision is about.
+#[derive(Clone, Debug)]
+pub enum Whom {
+    /// One.
+    One {
+        /// Its source.
+        source: String,
+        /// Its id.
+        payment_id: String,
+    },
+    /// All that a filter means, `None` for the filter's states: those that the
+    /// decision is for.
+    Many(Filter),
+}
+
+/// What a decision about many came to.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Tally {
+    /// A line for each payment, up to [`PAGE_MOST`] of them.
+    pub lines: Vec<Decided>,
+    /// Payments decided.
+    pub done: usize,
+    /// Payments for which it was refused.
+    pub refused: usize,
+}
+
+/// Writes a decision down for every payment meant.
+///
+/// # Errors
+/// As the ledger's; what was decided before an error stands.
+pub async fn decide(
+    ledger: &Ledger,
+    whom: Whom,
+    decision: Decision,
+    word: Word,
+    dry_run: bool,
+) -> Result<Tally, LedgerError> {
+    let one = matches!(whom, Whom::One { .. });
+    let filters = match whom {
+        Whom::One { source, payment_id } => vec![Filter {
+            source: Some(source),
+            payment_id: Some(payment_id),
+            ..Filter::default()
+        }],
+        Whom::Many(filter) if filter.state.is_some() => vec![filter],
+        // Without a state only those are meant that the decision is for.
+        Whom::Many(filter) => states_for(&decision)
+            .iter()
+            .map(|state| Filter { state: Some(*state), ..filter.clone() })
+            .collect(),
+    };
+    let mut tally = Tally::default();
+    for mut filter in filters {
+        loop {
+            let (lines, next) =
+                ledger.decide(filter.clone(), decision.clone(), word.clone(), dry_run).await?;
+            for line in lines {
+                match line.refused {
+                    Some(_) => tally.refused += 1,
+                    None => tally.done += 1,
+                }
+                if tally.lines.len() < PAGE_MOST {
+                    tally.lines.push(line);
+                }
+            }
+            match next {
+                Some(cursor) => filter.cursor = Some(cursor),
+                None => break,
+            }
+        }
+    }
+    match one && tally.lines.is_empty() {
+        true => Err(LedgerError::NotFound("there is no such payment".to_owned())),
+        false => Ok(tally),
+    }
+}
+
+/// The states from which a decision moves a payment on.
+fn states_for(decision: &Decision) -> &'static [State] {
+    match decision {
+        Decision::Retry => &[State::Failed, State::Unattributed],
+        Decision::Skip { .. } => {
+            &[State::Failed, State::Unattributed, State::Held, State::Waiting, State::Due]
+        }
+        Decision::Accept | Decision::Policy { .. } => &[State::Held],
+        Decision::Customer { .. } | Decision::Move { .. } => &[State::Held, State::Unattributed],
+    }
+}
+
+/// A page of payments.
+///
+/// # Errors
+/// As the ledger's.
+pub async fn payments(ledger: &Ledger, filter: Filter, limit: usize) -> Result<Page, LedgerError> {
+    ledger.payments(filter, limit).await
+}
+
+/// One payment's story; `plain` shows email addresses in full.
+///
+/// # Errors
+/// As the ledger's.
+pub async fn story(
+    ledger: &Ledger,
+    source: &str,
+    id: &str,
+    plain: bool,
+) -> Result<Story, LedgerError> {
+    let mut story = ledger.story(source, id).await?;
+    if !plain {
+        mask(&mut story);
+    }
+    Ok(story)
+}
+
+/// Hides email addresses wherever a story shows a rule's value.
+fn mask(story: &mut Story) {
+    for tried in &mut story.lookup {
+        tried.saw = tried.saw.as_deref().map(lookup::mask_email);
+        if let lookup::CameTo::Found(value) = &mut tried.came_to {
+            *value = lookup::mask_email(value);
+        }
+    }
+    if let Some(payment) = &mut story.payment {
+        payment.customer_key = payment.customer_key.as_deref().map(lookup::mask_email);
+    }
+    for transaction in &mut story.transactions {
+        let customer = &mut transaction.row.customer.value;
+        *customer = lookup::mask_email(customer);
+    }
+}
+
+/// Adds a link; answers the link and how many payments were looked at again.
+///
+/// # Errors
+/// As the ledger's.
+pub async fn link(
+    ledger: &Ledger,
+    link: NewLink,
+    word: Word,
+) -> Result<(LinkView, bool, usize), LedgerError> {
+    let linked = ledger.link(link, word).await?;
+    Ok((linked.link, linked.changed, linked.payments))
+}
+
+/// States a refund that no webhook tells of.
+///
+/// # Errors
+/// As the ledger's.
+pub async fn refund(
+    ledger: &Ledger,
+    (source, payment_id): (&str, &str),
+    refund_id: String,
+    amount: Minor,
+    word: Word,
+) -> Result<Decided, LedgerError> {
+    let statement = Statement::Refund { refund_id, amount };
+    ledger.state(source, payment_id, statement, word).await
+}
