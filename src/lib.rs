@@ -3,6 +3,7 @@
 //!
 //! `ARCHITECTURE.md` shows how the modules fit together.
 
+pub mod config;
 pub mod money;
 pub mod movement;
 pub mod time;
