@@ -85,15 +85,21 @@ fn hide_names(value: &mut Value, known: bool) -> bool {
         }
         return true;
     }
+    let mut found = false;
     match value {
-        Value::Array(items) => items
-            .iter_mut()
-            .fold(false, |found, item| hide_names(item, known) || found),
-        Value::Table(table) => table
-            .iter_mut()
-            .fold(false, |found, (_, item)| hide_names(item, known) || found),
-        _ => false,
+        Value::Array(items) => {
+            for item in items {
+                found |= hide_names(item, known);
+            }
+        }
+        Value::Table(table) => {
+            for (_, item) in table.iter_mut() {
+                found |= hide_names(item, known);
+            }
+        }
+        _ => {}
     }
+    found
 }
 
 fn masked(key: &str, value: &Value) -> Value {
