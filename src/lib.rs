@@ -4,6 +4,8 @@
 //! `ARCHITECTURE.md` shows how the modules fit together.
 
 pub mod config;
+pub mod log;
+pub mod metrics;
 pub mod money;
 pub mod movement;
 pub mod time;
