@@ -4,6 +4,7 @@
 //! `ARCHITECTURE.md` shows how the modules fit together.
 
 pub mod config;
+pub mod http;
 pub mod log;
 pub mod metrics;
 pub mod money;

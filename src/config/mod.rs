@@ -27,6 +27,7 @@ pub use sections::{
 };
 
 pub use read::{flag, number};
+pub(crate) use sections::is_loopback;
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "tributary.toml";
