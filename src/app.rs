@@ -74,7 +74,7 @@ impl App {
         // Settings are read before the ledger is touched.
         let terms = terms(&config)?;
         let ledger = Ledger::open(Opening {
-            url: format!("sqlite:{}", config.ledger.path().display()),
+            url: format!("sqlite:{}", config.ledger.url.path().display()),
             terms,
             clock: clock.clone(),
             serve,
@@ -92,7 +92,10 @@ impl App {
                 },
             );
         }
-        let wakes = config.destinations.keys().map(|name| (name.clone(), Arc::default()));
+        let wakes = config
+            .destinations
+            .keys()
+            .map(|name| (name.clone(), Arc::default()));
         Ok(App {
             wakes: Arc::new(wakes.collect()),
             config,
@@ -121,10 +124,17 @@ impl App {
     ///
     /// # Errors
     /// A destination whose settings make no client.
-    pub fn start_forwarders(&self, stop: &CancellationToken) -> Result<Vec<JoinHandle<()>>, AppError> {
+    pub fn start_forwarders(
+        &self,
+        stop: &CancellationToken,
+    ) -> Result<Vec<JoinHandle<()>>, AppError> {
         let destinations = self.destinations()?;
         let running = destinations.into_iter().map(|destination| {
-            let wake = self.wakes.get(destination.name()).cloned().unwrap_or_default();
+            let wake = self
+                .wakes
+                .get(destination.name())
+                .cloned()
+                .unwrap_or_default();
             let forwarder = Forwarder::new(
                 self.ledger.clone(),
                 Arc::new(destination),
@@ -160,10 +170,7 @@ pub fn destinations(config: &Config, clock: &Clock) -> Result<Vec<Destination>, 
             .ok_or_else(|| ConfigError::at(format!("{key}.secret_key"), "was not read"))?;
         let settings = destination::Settings {
             name: name.clone(),
-            api: match section.api {
-                config::Api::V1 => destination::Api::V1,
-                config::Api::V2 => destination::Api::V2,
-            },
+            api: section.api,
             base_url: section.base_url.clone(),
             public_key: keys.public_key.clone(),
             secret_key: keys.secret_key.clone(),
@@ -174,8 +181,9 @@ pub fn destinations(config: &Config, clock: &Clock) -> Result<Vec<Destination>, 
             timeout_ms: i64::from(section.timeout_seconds) * SECOND_MS,
             v2_available: section.v2_available,
         };
-        let made = Destination::new(settings, clock.clone())
-            .map_err(|error| ConfigError::at(format!("{key}.{}", error.key()), error.to_string()))?;
+        let made = Destination::new(settings, clock.clone()).map_err(|error| {
+            ConfigError::at(format!("{key}.{}", error.key()), error.to_string())
+        })?;
         all.push(made);
     }
     Ok(all)
@@ -191,7 +199,10 @@ pub fn terms(config: &Config) -> Result<AllTerms, ConfigError> {
     for (name, source) in &config.sources {
         let provider = build(name, source, None)?;
         let Some(destination) = config.destinations.get(&source.destination) else {
-            return Err(ConfigError::at(format!("sources.{name}.destination"), "is not configured"));
+            return Err(ConfigError::at(
+                format!("sources.{name}.destination"),
+                "is not configured",
+            ));
         };
         let rules = match &source.customer_key {
             Some(rules) => rules.clone(),
@@ -222,13 +233,19 @@ pub fn terms(config: &Config) -> Result<AllTerms, ConfigError> {
 
 fn default_rules(name: &str, provider: &dyn Provider) -> Result<Vec<Rule>, ConfigError> {
     let key = format!("sources.{name}.customer_key");
-    let read = |rule: &&str| rule.parse().map_err(|error| ConfigError::at(&key, format!("{error}")));
+    let read = |rule: &&str| {
+        rule.parse()
+            .map_err(|error| ConfigError::at(&key, format!("{error}")))
+    };
     provider.lookup().iter().map(read).collect()
 }
 
 /// Which event of a source is the payment, in one word, where it can be chosen.
 fn switch_word(source: &config::Source) -> String {
-    let chosen = source.settings.get("payment_event").and_then(|value| value.as_str());
+    let chosen = source
+        .settings
+        .get("payment_event")
+        .and_then(|value| value.as_str());
     chosen.unwrap_or("charge").to_owned()
 }
 
@@ -237,6 +254,7 @@ fn build(
     source: &config::Source,
     since: Option<Time>,
 ) -> Result<Box<dyn Provider>, ConfigError> {
-    provider::build(&source.provider, source.settings.clone(), since)
-        .map_err(|error| ConfigError::at(format!("sources.{name}.{}", error.key()), error.to_string()))
+    provider::build(&source.provider, source.settings.clone(), since).map_err(|error| {
+        ConfigError::at(format!("sources.{name}.{}", error.key()), error.to_string())
+    })
 }

@@ -3,15 +3,21 @@
 //!
 //! `ARCHITECTURE.md` shows how the modules fit together.
 
+pub mod app;
+pub mod config;
 pub mod destination;
 pub mod forward;
+pub mod http;
 pub mod ledger;
+pub mod log;
 pub mod lookup;
 pub mod metrics;
 pub mod money;
 pub mod movement;
+pub mod ops;
 pub mod plan;
 pub mod position;
+pub mod provider;
 pub mod readback;
 pub mod sandbox;
 pub mod time;

@@ -15,6 +15,9 @@ use crate::plan::{Customer, CustomerBy};
 /// The longest customer key that PartnerStack's transactions API takes.
 pub const CUSTOMER_KEY_MOST_CHARS: usize = 255;
 
+/// The longest name inside a rule, in bytes.
+const RULE_NAME_MOST_BYTES: usize = 128;
+
 /// One rule of a source's `customer_key` list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -31,24 +34,30 @@ pub enum Rule {
 
 /// A text that is no rule.
 #[derive(Debug, thiserror::Error)]
-#[error("\"{0}\" is not a lookup rule: write metadata.NAME, link:KIND, email or a field's name")]
-pub struct RuleError(String);
+#[error("must be \"metadata.NAME\", \"link:KIND\" or \"email\"")]
+pub struct RuleError;
 
 impl FromStr for Rule {
     type Err = RuleError;
 
     fn from_str(text: &str) -> Result<Rule, RuleError> {
         let plain = |name: &str| {
-            !name.is_empty()
+            (1..=RULE_NAME_MOST_BYTES).contains(&name.len())
+                && name.trim() == name
+                && !name.chars().any(char::is_control)
+        };
+        let word = |name: &str| {
+            plain(name)
                 && name
                     .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+                    .all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
         };
-        match text.strip_prefix("link:") {
-            Some(kind) if plain(kind) => Ok(Rule::Link(kind.to_owned())),
-            None if text == "email" => Ok(Rule::Email),
-            None if plain(text) && !text.ends_with('.') => Ok(Rule::Field(text.to_owned())),
-            _ => Err(RuleError(text.chars().take(60).collect())),
+        match (text.strip_prefix("link:"), text.strip_prefix("metadata.")) {
+            (Some(kind), _) if word(kind) => Ok(Rule::Link(kind.to_owned())),
+            (None, Some(name)) if plain(name) => Ok(Rule::Field(text.to_owned())),
+            (None, None) if text == "email" => Ok(Rule::Email),
+            (None, None) if word(text) => Ok(Rule::Field(text.to_owned())),
+            _ => Err(RuleError),
         }
     }
 }

@@ -6,11 +6,11 @@
 use serde::Serialize;
 
 use crate::ledger::book::State;
+use crate::ledger::story::Story;
 use crate::ledger::{
     Decided, Decision, Filter, Ledger, LedgerError, LinkView, NewLink, Page, Statement, Word,
 };
 use crate::lookup;
-use crate::ledger::story::Story;
 use crate::money::{Currency, Minor};
 use crate::plan::Policy;
 use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS, Time};
@@ -60,13 +60,18 @@ impl FilterText {
             })
         });
         let cursor = self.cursor.as_deref().map(|text| {
-            text.parse::<i64>().map_err(|_| UsageError("cursor: not one of ours".to_owned()))
+            text.parse::<i64>()
+                .map_err(|_| UsageError("cursor: not one of ours".to_owned()))
         });
         let limit = match self.limit.as_deref() {
             None => PAGE,
             Some(text) => match text.parse::<usize>() {
                 Ok(limit) if (1..=PAGE_MOST).contains(&limit) => limit,
-                _ => return Err(UsageError(format!("limit: write a number from 1 to {PAGE_MOST}"))),
+                _ => {
+                    return Err(UsageError(format!(
+                        "limit: write a number from 1 to {PAGE_MOST}"
+                    )));
+                }
             },
         };
         let filter = Filter {
@@ -74,8 +79,16 @@ impl FilterText {
             source: self.source.clone(),
             payment_id: None,
             customer: self.customer_key.clone(),
-            since: self.since.as_deref().map(|text| moment("since", text, now)).transpose()?,
-            until: self.until.as_deref().map(|text| moment("until", text, now)).transpose()?,
+            since: self
+                .since
+                .as_deref()
+                .map(|text| moment("since", text, now))
+                .transpose()?,
+            until: self
+                .until
+                .as_deref()
+                .map(|text| moment("until", text, now))
+                .transpose()?,
             cursor: cursor.transpose()?,
         };
         Ok((filter, limit))
@@ -84,8 +97,18 @@ impl FilterText {
     /// True where nothing narrows the payments down.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let FilterText { state, source, customer_key, since, until, cursor: _, limit: _ } = self;
-        [state, source, customer_key, since, until].iter().all(|text| text.is_none())
+        let FilterText {
+            state,
+            source,
+            customer_key,
+            since,
+            until,
+            cursor: _,
+            limit: _,
+        } = self;
+        [state, source, customer_key, since, until]
+            .iter()
+            .all(|text| text.is_none())
     }
 }
 
@@ -187,14 +210,18 @@ pub async fn decide(
         // Without a state only those are meant that the decision is for.
         Whom::Many(filter) => states_for(&decision)
             .iter()
-            .map(|state| Filter { state: Some(*state), ..filter.clone() })
+            .map(|state| Filter {
+                state: Some(*state),
+                ..filter.clone()
+            })
             .collect(),
     };
     let mut tally = Tally::default();
     for mut filter in filters {
         loop {
-            let (lines, next) =
-                ledger.decide(filter.clone(), decision.clone(), word.clone(), dry_run).await?;
+            let (lines, next) = ledger
+                .decide(filter.clone(), decision.clone(), word.clone(), dry_run)
+                .await?;
             for line in lines {
                 match line.refused {
                     Some(_) => tally.refused += 1,
@@ -220,9 +247,13 @@ pub async fn decide(
 fn states_for(decision: &Decision) -> &'static [State] {
     match decision {
         Decision::Retry => &[State::Failed, State::Unattributed],
-        Decision::Skip { .. } => {
-            &[State::Failed, State::Unattributed, State::Held, State::Waiting, State::Due]
-        }
+        Decision::Skip { .. } => &[
+            State::Failed,
+            State::Unattributed,
+            State::Held,
+            State::Waiting,
+            State::Due,
+        ],
         Decision::Accept | Decision::Policy { .. } => &[State::Held],
         Decision::Customer { .. } | Decision::Move { .. } => &[State::Held, State::Unattributed],
     }

@@ -28,6 +28,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use backoff::delay_ms;
@@ -47,12 +48,14 @@ const CONNECT_MS: i64 = 5 * SECOND_MS;
 /// a connection the other side is closing, which would leave an unknown.
 const IDLE_MS: i64 = 2 * SECOND_MS;
 /// Which API a destination's posts use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Api {
     /// `POST /v1/customers/{customer}/transactions`. Everything but the post
     /// still uses v2: v1 documents no list and no delete.
     V1,
     /// `POST /api/v2/transactions`.
+    #[default]
     V2,
 }
 

@@ -137,7 +137,7 @@ impl Drop for Ended<'_> {
 /// Runs a batch in one transaction and answers every command.
 fn commit(conn: &Connection, shared: &Shared, batch: Vec<Command>) -> Result<(), LedgerError> {
     metrics::histogram!(crate::metrics::COMMIT_DELIVERIES)
-        .record(crate::metrics::count(batch.len()));
+        .record(u32::try_from(batch.len()).unwrap_or(u32::MAX));
     let begun = shared.clock.read();
     let mut answers = Vec::with_capacity(batch.len());
     let ended = (|| {
@@ -154,7 +154,8 @@ fn commit(conn: &Connection, shared: &Shared, batch: Vec<Command>) -> Result<(),
         let _ = conn.execute_batch("ROLLBACK");
     }
     let elapsed = shared.clock.read().boot_ms - begun.boot_ms;
-    metrics::histogram!(crate::metrics::COMMIT_SECONDS).record(crate::metrics::seconds(elapsed));
+    metrics::histogram!(crate::metrics::COMMIT_SECONDS)
+        .record(crate::metrics::milliseconds(elapsed));
     for answer in answers {
         answer(ended.as_ref().err().map(again));
     }

@@ -1,0 +1,373 @@
+//! The sections of the configuration as types: every key, its default and its
+//! range.
+//!
+//! What spans several sections is checked where they are put together, and a
+//! provider's own settings by the provider.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use toml::{Table, Value};
+
+use super::read::{self, address, flag, list, number};
+use super::{ConfigError, SecretRef};
+use crate::destination::Api;
+use crate::lookup::Rule;
+use crate::plan::Policy;
+use crate::time::Time;
+
+/// The highest `requests_per_second`: far above any known limit, low enough
+/// that a slip of the finger cannot flood a destination.
+const RATE_MAX: u32 = 1_000;
+/// The highest `burst`, in requests.
+const BURST_MAX: u32 = 1_000;
+/// The highest `max_in_flight`, in requests.
+const IN_FLIGHT_MAX: u32 = 256;
+/// The longest `timeout_seconds`: a claim's lease has to outlast a call twice.
+const TIMEOUT_MAX_S: u32 = 120;
+/// The longest `retry_for_hours`: 90 days, after which nobody waits any more.
+const RETRY_MAX_HOURS: u32 = 2_160;
+/// The longest `confirm_after_seconds`: one day.
+const CONFIRM_MAX_S: u32 = 86_400;
+/// The longest name of a token, in bytes: it stands in log lines.
+const TOKEN_NAME_MAX: usize = 64;
+
+/// `[ledger]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ledger {
+    /// Where the ledger is.
+    #[serde(default)]
+    pub url: LedgerUrl,
+}
+
+/// Where the ledger is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LedgerUrl {
+    /// `sqlite:PATH`, relative to the working directory.
+    Sqlite(PathBuf),
+}
+
+impl LedgerUrl {
+    /// The file of the ledger.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        let LedgerUrl::Sqlite(path) = self;
+        path
+    }
+
+    /// Reads a URL. The error does not quote it, as it may hold a password.
+    ///
+    /// # Errors
+    /// Why this is no place for a ledger.
+    pub fn parse(url: &str) -> Result<LedgerUrl, &'static str> {
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return Err("this version keeps its ledger in SQLite only: write \"sqlite:PATH\"");
+        }
+        match url.strip_prefix("sqlite:") {
+            None | Some("") => Err("must be \"sqlite:PATH\""),
+            Some(path) if path.starts_with(":memory:") => {
+                Err("a ledger has to outlive the program: write \"sqlite:PATH\"")
+            }
+            // Two slashes would begin a host, which a file does not have.
+            Some(path) if path.starts_with("//") => match path.strip_prefix("//") {
+                Some(path) if path.starts_with('/') => Ok(LedgerUrl::Sqlite(PathBuf::from(path))),
+                _ => Err("must be \"sqlite:PATH\" without slashes before the path"),
+            },
+            Some(path) => Ok(LedgerUrl::Sqlite(PathBuf::from(path))),
+        }
+    }
+}
+
+impl Default for LedgerUrl {
+    fn default() -> LedgerUrl {
+        LedgerUrl::Sqlite(PathBuf::from("tributary.db"))
+    }
+}
+
+impl fmt::Display for LedgerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sqlite:{}", self.path().display())
+    }
+}
+
+impl<'de> Deserialize<'de> for LedgerUrl {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<LedgerUrl, D::Error> {
+        let value = Value::deserialize(d)?;
+        LedgerUrl::parse(value.as_str().unwrap_or_default()).map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for LedgerUrl {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+/// `[http]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// Webhooks and health.
+    #[serde(default = "local::<8080>", deserialize_with = "address")]
+    pub public: SocketAddr,
+    /// Page, API and metrics.
+    #[serde(default = "local::<8081>", deserialize_with = "address")]
+    pub admin: SocketAddr,
+    /// Who may use the admin listener.
+    #[serde(default, deserialize_with = "list")]
+    pub tokens: Vec<Token>,
+}
+
+/// `[[http.tokens]]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, expecting = "a table with name, role and token")]
+pub struct Token {
+    /// Who calls; it stands beside what was done.
+    #[serde(deserialize_with = "token_name")]
+    pub name: String,
+    /// What the caller may do.
+    pub role: Role,
+    /// The token itself.
+    pub token: SecretRef,
+}
+
+/// What the holder of a token may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Everything.
+    Operator,
+    /// Reads.
+    Viewer,
+    /// Writes and reads links and states payments.
+    Linker,
+}
+
+/// `[destinations.NAME]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Destination {
+    /// Which form of the transactions API.
+    #[serde(default)]
+    pub api: Api,
+    /// Scheme, host and an optional path, without a slash at its end.
+    #[serde(default = "base_url_default", deserialize_with = "base_url")]
+    pub base_url: String,
+    /// The API's public key.
+    pub public_key: SecretRef,
+    /// The API's secret key.
+    pub secret_key: SecretRef,
+    /// Which events are forwarded.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Calls a second, all kinds together.
+    #[serde(default = "of::<2>", deserialize_with = "number::<_, 1, RATE_MAX>")]
+    pub requests_per_second: u32,
+    /// Calls that may come at once after a rest.
+    #[serde(default = "of::<5>", deserialize_with = "number::<_, 1, BURST_MAX>")]
+    pub burst: u32,
+    /// Calls open at a time.
+    #[serde(
+        default = "of::<2>",
+        deserialize_with = "number::<_, 1, IN_FLIGHT_MAX>"
+    )]
+    pub max_in_flight: u32,
+    /// The time limit of one call, in seconds.
+    #[serde(
+        default = "of::<20>",
+        deserialize_with = "number::<_, 1, TIMEOUT_MAX_S>"
+    )]
+    pub timeout_seconds: u32,
+    /// What a partial refund becomes.
+    #[serde(default)]
+    pub partial_refunds: Policy,
+    /// How long a payment is tried again, in hours.
+    #[serde(
+        default = "of::<72>",
+        deserialize_with = "number::<_, 1, RETRY_MAX_HOURS>"
+    )]
+    pub retry_for_hours: u32,
+    /// How long "not found" on a read-back is not yet believed, in seconds.
+    #[serde(
+        default = "of::<900>",
+        deserialize_with = "number::<_, 0, CONFIRM_MAX_S>"
+    )]
+    pub confirm_after_seconds: u32,
+    /// Whether the account can list and delete by the API's second version.
+    #[serde(default = "yes", deserialize_with = "flag")]
+    pub v2_available: bool,
+    /// Whether the provider's customer id is written back to a customer that
+    /// has none.
+    #[serde(default = "yes", deserialize_with = "flag")]
+    pub provider_key: bool,
+}
+
+/// Which events a destination takes; those of the other mode are recorded and
+/// ignored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Events about real money.
+    #[default]
+    Live,
+    /// Events about play money.
+    Test,
+}
+
+/// `[sources.NAME]`
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Which provider's webhooks these are.
+    #[serde(deserialize_with = "word")]
+    pub provider: String,
+    /// The name of the destination.
+    #[serde(deserialize_with = "word")]
+    pub destination: String,
+    /// What deliveries are verified with; one is enough, two while they change.
+    #[serde(default, deserialize_with = "list")]
+    pub secrets: Vec<SecretRef>,
+    /// Payments before it are recorded and not forwarded.
+    #[serde(
+        default,
+        deserialize_with = "read::time",
+        serialize_with = "time_as_text",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub forward_from: Option<Time>,
+    /// How the customer is found, in order; without it the provider's own way.
+    #[serde(
+        default,
+        deserialize_with = "rules",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub customer_key: Option<Vec<Rule>>,
+    /// Another policy than the destination's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial_refunds: Option<Policy>,
+    /// Whether the account is closed: its history stays, its URL is gone.
+    #[serde(default, deserialize_with = "flag")]
+    pub retired: bool,
+    /// The provider's own settings, not yet read.
+    #[serde(skip)]
+    pub settings: Table,
+    #[serde(skip)]
+    pub(super) name: String,
+}
+
+impl Source {
+    /// The provider's own settings as the provider's type; secrets among them
+    /// are [`SecretRef`] there and resolved in [`super::Secrets::setting`].
+    ///
+    /// # Errors
+    /// The first setting that is unknown, missing or wrong, by its full name.
+    pub fn read_settings<T: serde::de::DeserializeOwned>(&self) -> Result<T, ConfigError> {
+        let key = format!("sources.{}", self.name);
+        read::section(&key, Value::Table(self.settings.clone()))
+    }
+}
+
+/// Shows the names of settings and not what they hold: nobody has checked yet
+/// that no secret is among them.
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source")
+            .field("name", &self.name)
+            .field("provider", &self.provider)
+            .field("destination", &self.destination)
+            .field("secrets", &self.secrets)
+            .field("forward_from", &self.forward_from)
+            .field("customer_key", &self.customer_key)
+            .field("partial_refunds", &self.partial_refunds)
+            .field("retired", &self.retired)
+            .field("settings", &self.settings.keys().collect::<Vec<_>>())
+            .finish()
+    }
+}
+
+fn local<const PORT: u16>() -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT)
+}
+
+fn of<const N: u32>() -> u32 {
+    N
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn base_url_default() -> String {
+    "https://api.partnerstack.com".to_owned()
+}
+
+fn word<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
+    match Value::deserialize(d)? {
+        Value::String(text) => Ok(text),
+        _ => Err(D::Error::custom("must be a text")),
+    }
+}
+
+fn token_name<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
+    let name = word(d)?;
+    let fits = (1..=TOKEN_NAME_MAX).contains(&name.len()) && !name.chars().any(char::is_control);
+    fits.then_some(name).ok_or_else(|| {
+        D::Error::custom(format!(
+            "must have 1 to {TOKEN_NAME_MAX} characters, none of them a control character"
+        ))
+    })
+}
+
+fn rules<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Vec<Rule>>, D::Error> {
+    let rules: Vec<Rule> = list(d)?;
+    match rules.is_empty() {
+        true => Err(D::Error::custom("must hold at least one rule")),
+        false => Ok(Some(rules)),
+    }
+}
+
+fn base_url<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
+    let text = word(d)?;
+    let uri: ::http::Uri = text
+        .parse()
+        .map_err(|_| D::Error::custom("must be a URL such as https://api.partnerstack.com"))?;
+    let (scheme, host) = (uri.scheme_str(), uri.host().unwrap_or_default());
+    if uri.query().is_some() || uri.authority().is_none_or(|a| a.as_str().contains('@')) {
+        return Err(D::Error::custom(
+            "must be scheme, host and path only, without user or query",
+        ));
+    }
+    match scheme {
+        Some("https") => {}
+        Some("http") if is_loopback(host) => {}
+        _ => {
+            return Err(D::Error::custom(
+                "must begin with https:// (http:// only for a loopback address)",
+            ));
+        }
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// Whether a host name can only mean this machine.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|h| h.strip_suffix(']'))
+        .unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost")
+        || bare
+            .parse::<IpAddr>()
+            .is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+fn time_as_text<S: Serializer>(at: &Option<Time>, s: S) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => s.collect_str(at),
+        None => s.serialize_none(),
+    }
+}
