@@ -4,7 +4,9 @@
 //! `ARCHITECTURE.md` shows how the modules fit together.
 
 pub mod app;
+pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod destination;
 pub mod forward;
 pub mod http;
@@ -20,4 +22,5 @@ pub mod position;
 pub mod provider;
 pub mod readback;
 pub mod sandbox;
+pub mod serve;
 pub mod time;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -45,8 +46,14 @@ pub fn router(app: App, access: &Arc<Access>, metrics: Option<Metrics>) -> Route
         .route("/api/v1/payments", get(payments))
         .route("/api/v1/payments/{source}/{payment_id}", get(story));
     let operator = Router::new()
-        .route("/api/v1/payments/{source}/{payment_id}/refunds", post(refund))
-        .route("/api/v1/payments/{source}/{payment_id}/{decision}", post(decide));
+        .route(
+            "/api/v1/payments/{source}/{payment_id}/refunds",
+            post(refund),
+        )
+        .route(
+            "/api/v1/payments/{source}/{payment_id}/{decision}",
+            post(decide),
+        );
     let linker = Router::new().route(
         "/api/v1/sources/{source}/links/{kind}/{external_id}",
         put(put_link).get(get_link).delete(delete_link),
@@ -113,12 +120,15 @@ impl Admin {
 
 async fn payments(
     State(admin): State<Arc<Admin>>,
-    Query(filter): Query<FilterText>,
+    filter: Result<Query<FilterText>, QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
+    let Query(filter) = filter.map_err(|error| Problem::bad_request(error.body_text()))?;
     let (filter, limit) = filter.read(admin.app.clock.now())?;
     let page = ops::payments(&admin.app.ledger, filter, limit).await?;
     let next_cursor = page.next_cursor.map(|cursor| cursor.to_string());
-    Ok(Json(json!({"items": page.items, "next_cursor": next_cursor})))
+    Ok(Json(
+        json!({"items": page.items, "next_cursor": next_cursor}),
+    ))
 }
 
 async fn story(
@@ -158,7 +168,11 @@ async fn put_link(
     let word = admin.word(&caller, "");
     let (view, changed, payments) = ops::link(&admin.app.ledger, link, word).await?;
     admin.app.wake(&source);
-    let status = if changed { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if changed {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     let answer = json!({"link": view, "changed": changed, "payments": payments});
     Ok((status, Json(answer)).into_response())
 }
@@ -181,7 +195,12 @@ async fn delete_link(
 ) -> Result<StatusCode, Problem> {
     let word = admin.word(&caller, "");
     // Deleting twice is deleting once.
-    match admin.app.ledger.unlink(&source, &kind, &external_id, word).await {
+    match admin
+        .app
+        .ledger
+        .unlink(&source, &kind, &external_id, word)
+        .await
+    {
         Ok(_) | Err(LedgerError::NotFound(_)) => Ok(StatusCode::NO_CONTENT),
         Err(error) => Err(error.into()),
     }
@@ -230,12 +249,12 @@ impl DecisionBody {
             }
             ("skip", false, None, None) => Ok(Decision::Skip { leave: self.leave }),
             ("release", true, None, None) => Ok(Decision::Accept),
-            ("release", false, Some(policy), None) => {
-                Ok(Decision::Policy { policy: ops::policy(policy)? })
-            }
-            ("release", false, None, Some(customer)) => {
-                Ok(Decision::Customer { customer: customer.trim().to_owned() })
-            }
+            ("release", false, Some(policy), None) => Ok(Decision::Policy {
+                policy: ops::policy(policy)?,
+            }),
+            ("release", false, None, Some(customer)) => Ok(Decision::Customer {
+                customer: customer.trim().to_owned(),
+            }),
             ("release", ..) => Err(Problem::unprocessable(
                 "release takes exactly one of \"accept\": true, \"policy\" and \"customer\"",
             )),
@@ -254,7 +273,10 @@ async fn decide(
     let body: DecisionBody = read_or_empty(&body)?;
     let decision = body.decision(&word)?;
     let said = admin.word(&caller, body.reason.trim());
-    let whom = Whom::One { source: source.clone(), payment_id };
+    let whom = Whom::One {
+        source: source.clone(),
+        payment_id,
+    };
     let tally = ops::decide(&admin.app.ledger, whom, decision, said, false).await?;
     admin.app.wake(&source);
     match tally.lines.into_iter().next() {
@@ -275,11 +297,17 @@ async fn show_metrics(State(admin): State<Arc<Admin>>) -> Result<String, Problem
     let seconds = |at: crate::time::Time| now.since(at) / crate::time::SECOND_MS;
     for state in STATES {
         let count = summary.states.get(state.word()).copied().unwrap_or(0);
-        metrics::set(&::metrics::gauge!(metrics::PAYMENTS, "state" => state.word()), count);
+        metrics::set(
+            &::metrics::gauge!(metrics::PAYMENTS, "state" => state.word()),
+            count,
+        );
     }
     for name in admin.app.config.destinations.keys() {
         let waited = summary.oldest_due.get(name).map_or(0, |at| seconds(*at));
-        metrics::set(&::metrics::gauge!(metrics::OLDEST_DUE, "destination" => name.clone()), waited);
+        metrics::set(
+            &::metrics::gauge!(metrics::OLDEST_DUE, "destination" => name.clone()),
+            waited,
+        );
     }
     for (name, at) in &summary.last_delivery {
         let gauge = ::metrics::gauge!(metrics::SOURCE_SILENCE, "source" => name.clone());

@@ -4,11 +4,13 @@
 //! It knows no route and no ledger; the routers are handed to it.
 
 pub mod access;
+pub mod api;
 pub mod limits;
 pub mod listen;
 pub mod problem;
 #[cfg(test)]
 mod tests;
+pub mod webhooks;
 
 use axum::Router;
 

@@ -104,11 +104,14 @@ async fn deliver(
     };
     let secrets = app.config.secrets();
     let now = app.clock.now();
-    let genuine = source.provider.verify(&request, secrets.source(name), now).map_err(|why| {
-        count(name, "refused");
-        tracing::warn!(source = name, why = %why, "a delivery was refused");
-        Problem::unauthorized("the delivery could not be verified")
-    })?;
+    let genuine = source
+        .provider
+        .verify(&request, secrets.source(name), now)
+        .map_err(|why| {
+            count(name, "refused");
+            tracing::warn!(source = name, why = %why, "a delivery was refused");
+            Problem::unauthorized("the delivery could not be verified")
+        })?;
     let secret = (genuine.secret + 1).to_string();
     counter!(SECRET_MATCHES, "source" => name.to_owned(), "secret" => secret).increment(1);
     let body = body.trust();

@@ -202,7 +202,6 @@ pub(super) struct Invoice<'a> {
     pub charge: Option<Ref<'a>>,
     #[serde(borrow)]
     pub payment_intent: Option<Ref<'a>>,
-    pub created: Option<i64>,
     pub status_transitions: Option<Transitions>,
     pub metadata: Option<Metadata>,
     pub subscription_details: Option<Details>,

@@ -1,0 +1,247 @@
+//! The arguments of every command, as `--help` shows them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::ops::FilterText;
+use crate::sandbox::fault::Fault;
+
+/// Every payment counted once, to the cent, for the partner who earned it.
+#[derive(Debug, Parser)]
+#[command(name = "tributary", version, about, max_term_width = 100)]
+pub(super) struct Args {
+    /// The configuration's file [default: tributary.toml, then $TRIBUTARY_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print data as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Take webhooks and forward: both listeners and the forwarder
+    Serve,
+    /// Check the configuration, the ledger and the destination
+    Check {
+        /// Do not call the destination
+        #[arg(long)]
+        offline: bool,
+    },
+    /// List payments
+    Payments(Filters),
+    /// Tell one payment's whole story
+    Explain {
+        /// The source's name
+        source: String,
+        /// A payment's id, or a delivery's
+        id: String,
+    },
+    /// Tie a provider's id to a customer key; what waited for it goes on
+    Link(Link),
+    /// Take a link away
+    Unlink {
+        /// The source's name
+        source: String,
+        /// The kind of id, for example customer
+        kind: String,
+        /// The id at the provider
+        external_id: String,
+    },
+    /// State a refund that no webhook tells of
+    Refund {
+        /// The source's name
+        source: String,
+        /// The payment's id
+        payment_id: String,
+        /// The refund's id: saying it twice counts once
+        #[arg(long)]
+        refund_id: String,
+        /// The amount in minor units of the payment's currency
+        #[arg(long)]
+        amount: i64,
+    },
+    /// Say to which payment a reversal belongs
+    Attach {
+        /// The source's name
+        source: String,
+        /// The refund's or dispute's id
+        reversal_id: String,
+        /// The payment's id
+        payment_id: String,
+    },
+    /// Try failed or unattributed payments again
+    Retry {
+        #[command(flatten)]
+        selection: Selection,
+        /// Of this customer key
+        #[arg(long)]
+        customer: Option<String>,
+    },
+    /// Forward nothing for payments
+    Skip {
+        #[command(flatten)]
+        selection: Selection,
+        /// Of this customer key
+        #[arg(long)]
+        customer: Option<String>,
+        /// Why; it is written down
+        #[arg(long)]
+        reason: String,
+        /// Also where the destination holds transactions, which stay there
+        #[arg(long)]
+        leave: bool,
+    },
+    /// Let held payments go on
+    Release {
+        #[command(flatten)]
+        selection: Selection,
+        /// Go on in spite of the reason, for the money as it stands
+        #[arg(long, group = "how")]
+        accept: bool,
+        /// Go on by this policy: negative, replace, delete or hold
+        #[arg(long, group = "how", value_name = "P")]
+        policy: Option<String>,
+        /// It belongs to this customer key
+        #[arg(long, group = "how", value_name = "K")]
+        customer: Option<String>,
+        /// Of this customer key (a filter; --customer says whom they belong to)
+        #[arg(long, value_name = "K")]
+        of_customer: Option<String>,
+        /// Why; it is written down
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Run the PartnerStack-compatible sandbox alone
+    Sandbox(Sandbox),
+    /// Try it all: sandbox, service and signed traffic
+    Demo {
+        /// Play a fixed script, print a table, end
+        #[arg(long)]
+        once: bool,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Filters {
+    #[command(flatten)]
+    pub narrow: Narrow,
+    /// The customer key
+    #[arg(long)]
+    pub customer: Option<String>,
+    /// How many
+    #[arg(long)]
+    pub limit: Option<String>,
+    /// Go on after this cursor
+    #[arg(long)]
+    pub cursor: Option<String>,
+}
+
+/// What narrows payments down.
+#[derive(Debug, clap::Args)]
+pub(super) struct Narrow {
+    /// waiting, unattributed, due, settled, failed, held or ignored
+    #[arg(long)]
+    pub state: Option<String>,
+    /// The source's name
+    #[arg(long)]
+    pub source: Option<String>,
+    /// Money moved at or after: RFC 3339, a date, or 7d
+    #[arg(long)]
+    pub since: Option<String>,
+    /// Money moved before
+    #[arg(long)]
+    pub until: Option<String>,
+}
+
+impl Narrow {
+    /// The filter as `ops` reads it.
+    pub fn text(&self, customer: Option<String>) -> FilterText {
+        FilterText {
+            state: self.state.clone(),
+            source: self.source.clone(),
+            customer_key: customer,
+            since: self.since.clone(),
+            until: self.until.clone(),
+            cursor: None,
+            limit: None,
+        }
+    }
+}
+
+/// Which payments are meant: one, those of a filter, or all.
+#[derive(Debug, clap::Args)]
+pub(super) struct Selection {
+    /// One payment's source
+    #[arg(value_name = "SOURCE", requires = "payment_id")]
+    pub one_source: Option<String>,
+    /// One payment's id
+    #[arg(value_name = "ID")]
+    pub payment_id: Option<String>,
+    #[command(flatten)]
+    pub narrow: Narrow,
+    /// Every payment that this is for
+    #[arg(long)]
+    pub all: bool,
+    /// Only show what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Link {
+    /// The source's name
+    pub source: String,
+    /// The kind of id, for example customer
+    #[arg(required_unless_present = "csv")]
+    pub kind: Option<String>,
+    /// The id at the provider
+    #[arg(required_unless_present = "csv")]
+    pub external_id: Option<String>,
+    /// The customer key
+    #[arg(required_unless_present = "csv")]
+    pub customer_key: Option<String>,
+    /// What the payment will be, in minor units, where the provider does not say
+    #[arg(long, requires = "currency")]
+    pub amount: Option<i64>,
+    /// The currency of the amount
+    #[arg(long, requires = "amount")]
+    pub currency: Option<String>,
+    /// Replace another key that was given before
+    #[arg(long)]
+    pub replace: bool,
+    /// Also move money that was already forwarded
+    #[arg(long = "move")]
+    pub move_forwarded: bool,
+    /// A file with the columns kind, external_id, customer_key[, amount, currency]
+    #[arg(long, conflicts_with_all = ["kind", "external_id", "customer_key", "amount"])]
+    pub csv: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Sandbox {
+    /// Where it listens
+    #[arg(long, default_value = "127.0.0.1:8090", value_name = "ADDR")]
+    pub listen: SocketAddr,
+    /// A fault and how often, for example 500-after=10% or drop-after@POST=next:1
+    #[arg(long = "fault", value_name = "KIND=RATE")]
+    pub faults: Vec<Fault>,
+    /// What a repeated key does: second-row, conflict, refused or same-row
+    #[arg(long, default_value = "second-row", value_name = "HOW")]
+    pub duplicates: String,
+    /// Make unknown customers up instead of answering 404
+    #[arg(long)]
+    pub auto_customers: bool,
+    /// The seed of the faults' dice
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}

@@ -1,0 +1,101 @@
+//! `check`: says what is wrong before a delivery finds it out.
+
+use std::sync::Arc;
+
+use super::{DONE, FAILED, Talk, print, say};
+use crate::app::{self, App};
+use crate::config::{Config, Mode};
+use crate::time::Clock;
+
+pub(super) async fn check(config: &Arc<Config>, offline: bool, talk: Talk) -> anyhow::Result<u8> {
+    app::terms(config)?;
+    let clock = Clock::Machine;
+    let mut failed = false;
+    let mut findings = Vec::new();
+    let app = App::open(Arc::clone(config), clock.clone(), false)?;
+    findings.push(format!("the ledger {} can be opened", config.ledger.url));
+    if !offline {
+        for destination in app::destinations(config, &clock)? {
+            match destination.who().await {
+                Ok(who) if who.proven => findings.push(format!(
+                    "the destination \"{}\" knows our keys",
+                    destination.name()
+                )),
+                Ok(_) => findings.push(format!(
+                    "the destination \"{}\" answers; whether it knows our keys could not be told",
+                    destination.name()
+                )),
+                Err(outcome) => {
+                    failed = true;
+                    findings.push(format!(
+                        "FAILED: the destination \"{}\" did not let us in: {}",
+                        destination.name(),
+                        outcome.name().replace('_', " ")
+                    ));
+                }
+            }
+        }
+    }
+    app.ledger.close().await;
+    let warnings = warnings(config);
+    if talk.json {
+        talk.json(&serde_json::json!({
+            "ok": !failed, "findings": findings, "warnings": warnings,
+            "configuration": config.effective(),
+        }))?;
+    } else {
+        print(&config.effective())?;
+        findings.iter().for_each(|finding| say(finding));
+        warnings
+            .iter()
+            .for_each(|warning| say(&format!("warning: {warning}")));
+    }
+    Ok(if failed { FAILED } else { DONE })
+}
+
+/// What is allowed and may still surprise.
+fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let live = config
+        .destinations
+        .values()
+        .any(|destination| destination.mode == Mode::Live);
+    if live {
+        warnings.push(
+            "disconnect the destination's own payment integration first: its rows have keys that \
+             we cannot know, and the same money would be paid twice"
+                .to_owned(),
+        );
+        warnings.push(
+            "what a negative transaction does to a commission is not documented: prove it with \
+             one live row before you rely on it"
+                .to_owned(),
+        );
+    }
+    let active: Vec<_> = config
+        .sources
+        .iter()
+        .filter(|(_, source)| !source.retired)
+        .collect();
+    for (index, (name, source)) in active.iter().enumerate() {
+        let mut others = active[index + 1..].iter();
+        if let Some((other, _)) = others.find(|(_, it)| it.destination == source.destination) {
+            warnings.push(format!(
+                "sources \"{name}\" and \"{other}\" pay into one destination: if both report the \
+                 same money (two endpoints of one account, or a billing system on top of a payment \
+                 provider), keep one source per money"
+            ));
+        }
+    }
+    if !config.http.public.ip().is_loopback() {
+        warnings.push(
+            "the public listener speaks plain HTTP beyond this machine: put a proxy with HTTPS in \
+             front of it"
+                .to_owned(),
+        );
+    }
+    if config.http.tokens.is_empty() {
+        warnings.push("no tokens are configured: the API answers nobody".to_owned());
+    }
+    warnings
+}

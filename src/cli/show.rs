@@ -1,0 +1,129 @@
+//! Tables and stories as text.
+
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+
+use super::{print, width};
+use crate::ledger::story::{PaymentView, Story};
+use crate::money::{Currency, Minor};
+use crate::ops::Tally;
+
+/// A table with a head line and plain lines: it can be read and cut.
+pub(super) fn table(head: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    if let Some(width) = width() {
+        table.set_width(width);
+    }
+    table.set_header(head.to_vec());
+    table
+}
+
+fn money(currency: Option<Currency>, minor: Option<Minor>) -> String {
+    match (currency, minor) {
+        (Some(currency), Some(minor)) => currency.show(minor),
+        _ => "-".to_owned(),
+    }
+}
+
+/// A list of payments.
+pub(super) fn payments(items: &[PaymentView]) -> anyhow::Result<()> {
+    let head = [
+        "source",
+        "payment",
+        "customer",
+        "net",
+        "forwarded",
+        "state",
+        "moved at",
+        "reason",
+    ];
+    let mut table = table(&head);
+    for item in items {
+        table.add_row([
+            item.source.clone(),
+            item.payment_id.clone(),
+            item.customer_key.clone().unwrap_or_else(|| "-".to_owned()),
+            money(item.currency, item.net),
+            money(item.currency, Some(item.forwarded)),
+            item.state.to_owned(),
+            item.occurred_at.clone(),
+            item.reason.clone().unwrap_or_default(),
+        ]);
+    }
+    for column in [3, 4] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    print(&table.to_string())
+}
+
+/// One payment's story, as a partner manager reads it.
+pub(super) fn story(story: &Story) -> anyhow::Result<()> {
+    print(&story.summary)?;
+    if !story.lookup.is_empty() {
+        print("\nWhose it is:")?;
+        for tried in &story.lookup {
+            print(&format!("  {}", tried.sentence()))?;
+        }
+        for link in &story.links {
+            print(&format!(
+                "  link: {} {} -> {} (said by {} at {})",
+                link.kind,
+                link.external_id,
+                link.customer_key.as_deref().unwrap_or("nobody"),
+                link.said_by,
+                link.said_at
+            ))?;
+        }
+    }
+    print("\nWhat happened:")?;
+    for event in &story.events {
+        print(&format!("  {}  {}", event.at, event.text))?;
+        if let Some(position) = &event.position {
+            print(&format!(
+                "  {:width$}  -> {position}",
+                "",
+                width = event.at.len()
+            ))?;
+        }
+    }
+    if story.transactions.is_empty() {
+        return Ok(());
+    }
+    print("\nWhat the destination holds, as far as is known:")?;
+    for transaction in &story.transactions {
+        let row = &transaction.row;
+        let state = serde_json::to_value(row.state)?;
+        let note = row
+            .note
+            .as_deref()
+            .map_or(String::new(), |note| format!(" ({note})"));
+        print(&format!(
+            "  {}  {} for {}: {}{note}",
+            transaction.key,
+            row.currency.show(row.amount),
+            crate::lookup::mask_email(&row.customer.value),
+            state.as_str().unwrap_or_default().replace('_', " "),
+        ))?;
+    }
+    Ok(())
+}
+
+/// What a decision about payments came to.
+pub(super) fn tally(tally: &Tally, dry_run: bool) -> anyhow::Result<()> {
+    for line in &tally.lines {
+        let what = match &line.refused {
+            Some(why) => format!("not done: {why}"),
+            None => format!("{} -> {}", line.before.word(), line.after.word()),
+        };
+        print(&format!("{} {}: {what}", line.source, line.payment_id))?;
+    }
+    let would = if dry_run { "would be " } else { "" };
+    super::say(&format!(
+        "{} {would}done, {} not",
+        tally.done, tally.refused
+    ));
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! Running the service: both listeners, the forwarders and the signals.
+//!
+//! SIGTERM and SIGINT drain and end; SIGHUP reads the secrets again. Nothing
+//! about money is decided here.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{App, AppError};
+use crate::config::Config;
+use crate::http::access::Access;
+use crate::http::{api, listen, webhooks};
+use crate::metrics::Metrics;
+use crate::time::Clock;
+
+/// A service that is listening.
+pub struct Service {
+    /// The program.
+    pub app: App,
+    /// Where webhooks come in.
+    pub public: SocketAddr,
+    /// Where the API answers.
+    pub admin: SocketAddr,
+    access: Arc<Access>,
+    stop: CancellationToken,
+    listeners: Vec<JoinHandle<()>>,
+    forwarders: Vec<JoinHandle<()>>,
+    forwarding: CancellationToken,
+}
+
+impl Service {
+    /// Opens the ledger, then listens, then forwards. The configuration and the
+    /// addresses are checked before the first delivery can arrive.
+    ///
+    /// # Errors
+    /// One clear line.
+    pub async fn start(
+        config: Arc<Config>,
+        clock: Clock,
+        metrics: Option<Metrics>,
+    ) -> Result<Service, AppError> {
+        let public = listen::bind(config.http.public).await?;
+        let admin = listen::bind(config.http.admin).await?;
+        let app = App::open(Arc::clone(&config), clock.clone(), true)?;
+        let access = Arc::new(Access::new(&config, clock));
+        let stop = CancellationToken::new();
+        let forwarding = CancellationToken::new();
+        let forwarders = app.start_forwarders(&forwarding)?;
+        let (public_at, admin_at) = (address(&public)?, address(&admin)?);
+        let mut listeners = vec![
+            tokio::spawn(listen::serve(
+                public,
+                webhooks::router(app.clone(), stop.clone()),
+                stop.clone(),
+            )),
+            tokio::spawn(listen::serve(
+                admin,
+                api::router(app.clone(), &access, metrics.clone()),
+                stop.clone(),
+            )),
+        ];
+        if let Some(metrics) = metrics {
+            let stop = stop.clone();
+            listeners.push(tokio::spawn(async move { metrics.upkeep(stop).await }));
+        }
+        Ok(Service {
+            app,
+            public: public_at,
+            admin: admin_at,
+            access,
+            stop,
+            listeners,
+            forwarders,
+            forwarding,
+        })
+    }
+
+    /// Takes no more, answers what is under way, lets calls end, closes.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        for listener in self.listeners.drain(..) {
+            let _ = listener.await;
+        }
+        self.stop_forwarders().await;
+        self.app.ledger.close().await;
+    }
+
+    async fn stop_forwarders(&mut self) {
+        self.forwarding.cancel();
+        for forwarder in self.forwarders.drain(..) {
+            let _ = forwarder.await;
+        }
+    }
+
+    /// Reads every secret again; where one cannot be read the old ones stay.
+    async fn reload(&mut self) {
+        if let Err(error) = self.app.config.reload_secrets() {
+            tracing::error!(%error, "the secrets were not read again; the old ones stay");
+            return;
+        }
+        self.access.reload(&self.app.config);
+        // A destination keeps its keys: it is made anew, after its calls ended.
+        self.stop_forwarders().await;
+        self.forwarding = CancellationToken::new();
+        match self.app.start_forwarders(&self.forwarding) {
+            Ok(forwarders) => {
+                self.forwarders = forwarders;
+                tracing::info!("the secrets were read again");
+            }
+            Err(error) => tracing::error!(%error, "forwarding did not start again"),
+        }
+    }
+
+    /// Runs until SIGTERM or SIGINT.
+    ///
+    /// # Errors
+    /// Where signals cannot be waited for.
+    pub async fn run(mut self) -> Result<(), AppError> {
+        let listen_to = |kind| signal(kind).map_err(|error| AppError::Other(error.to_string()));
+        let mut terminate = listen_to(SignalKind::terminate())?;
+        let mut interrupt = listen_to(SignalKind::interrupt())?;
+        let mut hang_up = listen_to(SignalKind::hangup())?;
+        tracing::info!(public = %self.public, admin = %self.admin, "listening");
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hang_up.recv() => self.reload().await,
+            }
+        }
+        tracing::info!("draining");
+        self.stop().await;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+fn address(listener: &TcpListener) -> Result<SocketAddr, AppError> {
+    listener
+        .local_addr()
+        .map_err(|error| AppError::Other(error.to_string()))
+}
