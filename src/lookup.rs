@@ -56,7 +56,6 @@ impl FromStr for Rule {
             (Some(kind), _) if word(kind) => Ok(Rule::Link(kind.to_owned())),
             (None, Some(name)) if plain(name) => Ok(Rule::Field(text.to_owned())),
             (None, None) if text == "email" => Ok(Rule::Email),
-            (None, None) if word(text) => Ok(Rule::Field(text.to_owned())),
             _ => Err(RuleError),
         }
     }

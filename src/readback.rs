@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::destination::{Destination, Outcome, Row, Window};
+use crate::destination::{Destination, Outcome, Page, Row, Window};
 use crate::ledger::{Claim, Ledger, LedgerError, ReadBack, Seen, Unknown};
 use crate::time::{Clock, MINUTE_MS, SECOND_MS, Time};
 
@@ -19,6 +19,9 @@ const READ_BACK_AT_ONCE: usize = 250;
 /// Pages read in one sweep, 25,000 rows; a sweep that needs more says "could not
 /// tell" and is tried again.
 const PAGES_MOST: usize = 100;
+
+/// How often one page is asked for in a sweep.
+const PAGE_TRIES: u32 = 3;
 
 /// How far the time that we sent may have been rounded.
 const SENT_SLACK_MS: i64 = SECOND_MS;
@@ -47,11 +50,14 @@ pub async fn sweep(
     let mut listing = Listing::new(&unknowns);
     let mut pages = 0;
     let mut trouble = None;
-    let windows = windows(&unknowns);
-    for window in &windows {
-        match list(destination, *window, &mut listing, &mut pages, stop).await {
-            Ok(true) => listing.complete.push(*window),
+    for window in windows(&unknowns) {
+        match list(destination, window, &mut listing, &mut pages, stop).await {
+            Ok(true) => listing.complete.push(window),
             Ok(false) => break,
+            // One window that cannot be read says nothing about the others.
+            Err(outcome @ (Outcome::Unknown { .. } | Outcome::NotSent { .. })) => {
+                trouble = Some(outcome);
+            }
             Err(outcome) => {
                 trouble = Some(outcome);
                 break;
@@ -85,15 +91,33 @@ async fn list(
         if *pages >= PAGES_MOST || stop.is_cancelled() {
             return Ok(false);
         }
-        *pages += 1;
-        destination.permit().await;
-        let page = destination.list(window, after.as_deref()).await?;
+        let page = page(destination, window, after.as_deref(), pages).await?;
         for row in page.rows {
             listing.take(row);
         }
         match page.next {
             Some(next) => after = Some(next),
             None => return Ok(true),
+        }
+    }
+}
+
+/// One page, asked for again where the answer was unclear: reading is harmless.
+async fn page(
+    destination: &Destination,
+    window: Window,
+    after: Option<&str>,
+    pages: &mut usize,
+) -> Result<Page, Outcome> {
+    let mut tries = 1;
+    loop {
+        *pages += 1;
+        destination.permit().await;
+        match destination.list(window, after).await {
+            Err(Outcome::Unknown { .. } | Outcome::NotSent { .. }) if tries < PAGE_TRIES => {
+                tries += 1;
+            }
+            other => return other,
         }
     }
 }

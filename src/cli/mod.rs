@@ -24,6 +24,7 @@ use crate::provider;
 use crate::serve::Service;
 use crate::time::Clock;
 use args::{Args, Command};
+pub(crate) use show::table;
 
 /// Done.
 pub const DONE: u8 = 0;

@@ -8,7 +8,7 @@ use crate::money::{Currency, Minor};
 use crate::ops::Tally;
 
 /// A table with a head line and plain lines: it can be read and cut.
-pub(super) fn table(head: &[&str]) -> Table {
+pub(crate) fn table(head: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
     table.set_content_arrangement(ContentArrangement::Dynamic);

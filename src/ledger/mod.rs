@@ -667,7 +667,9 @@ impl Ledger {
     }
 
     /// True while deliveries can be recorded; otherwise the reason.
-    #[must_use]
+    ///
+    /// # Errors
+    /// Why intake is closed.
     pub fn health(&self) -> Result<(), String> {
         self.store().health()
     }

@@ -18,7 +18,7 @@ use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Time};
 
 /// Payments looked at in one turn that turned out to need no call; beyond it the
 /// turn ends, so that a command of the writer stays short.
-const LOOKS_MOST: usize = 64;
+const LOOKS_MOST: u8 = 64;
 
 /// After a call's deadline its holder still has this long to report before the
 /// transaction is read back.
@@ -217,7 +217,7 @@ impl Tx<'_> {
             "SELECT payment FROM payments
              WHERE destination = ?1 AND customer = ?2 AND customer_by = ?3 AND state = 'unattributed'
              ORDER BY payment LIMIT ?4",
-            params![destination, customer.value, by_word(customer.by), LOOKS_MOST as i64],
+            params![destination, customer.value, by_word(customer.by), LOOKS_MOST],
             |row| row.get(0),
         )?;
         for payment in waiting {

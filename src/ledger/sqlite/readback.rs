@@ -29,6 +29,15 @@ const READ_BACKS_MS: [i64; 5] = [
     15 * MINUTE_MS,
 ];
 
+/// The waits after a listing that could not be completed.
+const FAILED_LISTS_MS: [i64; 5] = [
+    2 * SECOND_MS,
+    5 * SECOND_MS,
+    15 * SECOND_MS,
+    MINUTE_MS,
+    5 * MINUTE_MS,
+];
+
 /// A transaction under read-back.
 struct Asked {
     seq: u32,
@@ -190,7 +199,7 @@ impl Tx<'_> {
         let (turn, due_at, tries) = match (&verdict, &asked) {
             (None, Some(asked)) => (
                 READ_BACK,
-                self.next_read_back(&before, asked)?,
+                self.next_read_back(&before, asked, read.found.is_some())?,
                 before.tries.saturating_add(1),
             ),
             _ => (CALL, self.now, 0),
@@ -254,16 +263,24 @@ impl Tx<'_> {
     }
 
     /// The next read-back: soon at first, and surely at the moment from which
-    /// "not found" is believed.
-    fn next_read_back(&self, before: &PaymentRow, asked: &Asked) -> Result<Time, LedgerError> {
+    /// "not found" is believed. A listing that failed is tried again sooner.
+    fn next_read_back(
+        &self,
+        before: &PaymentRow,
+        asked: &Asked,
+        listed: bool,
+    ) -> Result<Time, LedgerError> {
         let terms = self.terms(&before.source)?;
         let believed_from = self
             .sent_by(before.payment, asked.seq)?
             .plus(terms.confirm_after_ms);
-        let place = usize::try_from(before.tries)
-            .unwrap_or(usize::MAX)
-            .min(READ_BACKS_MS.len() - 1);
-        let next = self.now.plus(READ_BACKS_MS[place]);
+        let waits = if listed {
+            &READ_BACKS_MS
+        } else {
+            &FAILED_LISTS_MS
+        };
+        let place = usize::try_from(before.tries).unwrap_or(usize::MAX);
+        let next = self.now.plus(waits[place.min(waits.len() - 1)]);
         match believed_from > self.now {
             true => Ok(next.min(believed_from)),
             false => Ok(next),

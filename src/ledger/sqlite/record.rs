@@ -62,29 +62,11 @@ impl Tx<'_> {
             params![source_row, delivery_id, statement.as_slice()],
             |row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?)),
         )?;
-        let differs = known.iter().any(|(_, same)| !same);
         if let Some((row, _)) = known.iter().find(|(_, same)| *same) {
-            self.run(
-                "UPDATE deliveries SET resends = resends + 1, last_resend = ?2 WHERE delivery = ?1",
-                params![row, delivery.received_at.ms()],
-            )?;
-            return Ok(Recorded {
-                status: Outcome200::Duplicate,
-                delivery: delivery_id,
-                woke: false,
-            });
+            return self.resent(*row, delivery, delivery_id);
         }
-        let (status, event, reason) = match &delivery.reading {
-            Ok(reading) => match &reading.ignored {
-                Some(why) => (
-                    Outcome200::Ignored,
-                    reading.event.as_str(),
-                    Some(why.as_str()),
-                ),
-                None => (Outcome200::Recorded, reading.event.as_str(), None),
-            },
-            Err(why) => (Outcome200::Unreadable, "", Some(why.as_str())),
-        };
+        let differs = !known.is_empty();
+        let (status, event, reason) = verdict(&delivery.reading);
         let row = self.insert(
             "INSERT INTO deliveries (source, delivery_id, statement, body, body_digest,
                  received_at, event, status, reason, secret, differs)
@@ -122,6 +104,24 @@ impl Tx<'_> {
                 false => delivery_id,
             },
             woke,
+        })
+    }
+
+    /// The same delivery once more: counted, and nothing else.
+    fn resent(
+        &self,
+        row: i64,
+        delivery: &Delivery,
+        delivery_id: String,
+    ) -> Result<Recorded, LedgerError> {
+        self.run(
+            "UPDATE deliveries SET resends = resends + 1, last_resend = ?2 WHERE delivery = ?1",
+            params![row, delivery.received_at.ms()],
+        )?;
+        Ok(Recorded {
+            status: Outcome200::Duplicate,
+            delivery: delivery_id,
+            woke: false,
         })
     }
 
@@ -414,6 +414,17 @@ impl Tx<'_> {
             params![external_id, kind, source_row],
             |row| row.get(0),
         )
+    }
+}
+
+/// How a delivery is taken, the event's name, and why nothing comes of it.
+fn verdict(reading: &Result<Reading, String>) -> (Outcome200, &str, Option<&str>) {
+    match reading {
+        Ok(reading) => match &reading.ignored {
+            Some(why) => (Outcome200::Ignored, &reading.event, Some(why)),
+            None => (Outcome200::Recorded, &reading.event, None),
+        },
+        Err(why) => (Outcome200::Unreadable, "", Some(why)),
     }
 }
 

@@ -33,6 +33,15 @@ struct Context<'a> {
     created_at: Time,
 }
 
+/// The figures of a charge that its facts are made of.
+#[derive(Clone, Copy)]
+struct Sums {
+    captured: bool,
+    whole: Minor,
+    taken: Minor,
+    currency: Currency,
+}
+
 type Read<T> = Result<T, Unreadable>;
 
 fn bad(field: &str) -> Unreadable {
@@ -271,45 +280,25 @@ impl Context<'_> {
             (true, Some(_)) => amount(charge.amount_captured, "data.object.amount_captured")?,
             (true, None) => whole,
         };
-        if self.stripe.payment_event(created_at) == PaymentEvent::Invoice {
-            return self.charge_of_an_invoice(
-                charge,
-                &charge_id,
-                (captured, whole, taken),
-                currency,
-            );
-        }
-        let mut reading = Reading::default();
-        let mut capture = self.fact(Class::Capture, charge_id.clone(), taken, currency);
-        // Ties between snapshots take the larger amount and the later time.
-        capture.version = 0;
-        capture.at = if self.kind == "charge.captured" {
-            self.created_at
-        } else {
-            created_at
+        let sums = Sums {
+            captured,
+            whole,
+            taken,
+            currency,
         };
-        capture.rank = rank::CAPTURED;
-        capture.partial_capture = captured && taken < whole;
-        capture.product_key = entry(charge.metadata.as_ref(), "product_key");
-        capture.category_key = entry(charge.metadata.as_ref(), "category_key");
-        if !captured {
-            capture.rank = rank::PENDING;
-            capture.amount = whole;
+        if self.stripe.payment_event(created_at) == PaymentEvent::Invoice {
+            return self.charge_of_an_invoice(charge, &charge_id, sums);
         }
         let about = Subject::Payment(charge_id.clone());
-        reading.movements.push(Movement {
-            about: about.clone(),
-            fact: capture,
-        });
+        let mut reading = Reading {
+            movements: vec![Movement {
+                about: about.clone(),
+                fact: self.capture(charge, &charge_id, sums, created_at),
+            }],
+            ..Reading::default()
+        };
         if captured {
-            self.refunds_of(
-                charge,
-                &charge_id,
-                &about,
-                (whole, taken),
-                currency,
-                &mut reading,
-            )?;
+            self.refunds_of(charge, &charge_id, &about, sums, &mut reading)?;
         }
         let email = charge
             .billing_details
@@ -323,23 +312,40 @@ impl Context<'_> {
         {
             reading.links.extend(self.link(external_id, customer));
         }
-        reading.aliases = aliases(
-            &charge_id,
-            &[
-                ("charge", Some(charge_id.clone()), true),
-                (
-                    "payment_intent",
-                    optional_id(charge.payment_intent.as_ref(), "data.object.payment_intent")?,
-                    true,
-                ),
-                (
-                    "invoice",
-                    optional_id(charge.invoice.as_ref(), "data.object.invoice")?,
-                    false,
-                ),
-            ],
-        );
+        let intent = optional_id(charge.payment_intent.as_ref(), "data.object.payment_intent")?;
+        let invoice = optional_id(charge.invoice.as_ref(), "data.object.invoice")?;
+        let ids = [
+            ("charge", Some(charge_id.clone()), true),
+            ("payment_intent", intent, true),
+            ("invoice", invoice, false),
+        ];
+        reading.aliases = aliases(&charge_id, &ids);
         Ok(reading)
+    }
+
+    fn capture(&self, charge: &Charge<'_>, charge_id: &str, sums: Sums, created_at: Time) -> Fact {
+        let mut capture = self.fact(
+            Class::Capture,
+            charge_id.to_owned(),
+            sums.taken,
+            sums.currency,
+        );
+        // Ties between snapshots take the larger amount and the later time.
+        capture.version = 0;
+        capture.at = if self.kind == "charge.captured" {
+            self.created_at
+        } else {
+            created_at
+        };
+        capture.rank = rank::CAPTURED;
+        capture.partial_capture = sums.captured && sums.taken < sums.whole;
+        capture.product_key = entry(charge.metadata.as_ref(), "product_key");
+        capture.category_key = entry(charge.metadata.as_ref(), "category_key");
+        if !sums.captured {
+            capture.rank = rank::PENDING;
+            capture.amount = sums.whole;
+        }
+        capture
     }
 
     /// The refunds that a charge's snapshot lists, and their sum so far.
@@ -348,16 +354,15 @@ impl Context<'_> {
         charge: &Charge<'_>,
         charge_id: &str,
         about: &Subject,
-        (whole, taken): (Minor, Minor),
-        currency: Currency,
+        sums: Sums,
         reading: &mut Reading,
     ) -> Read<()> {
         if let Some(refunded) = charge.amount_refunded {
             let refunded = amount(Some(refunded), "data.object.amount_refunded")?;
             // What a partial capture released was never taken.
-            let total = (refunded - (whole - taken)).max(0);
+            let total = (refunded - (sums.whole - sums.taken)).max(0);
             if total > 0 {
-                let mut fact = self.fact(Class::Refund, charge_id.to_owned(), total, currency);
+                let mut fact = self.fact(Class::Refund, charge_id.to_owned(), total, sums.currency);
                 fact.basis = Basis::Total;
                 reading.movements.push(Movement {
                     about: about.clone(),
@@ -366,7 +371,7 @@ impl Context<'_> {
             }
         }
         // Old shapes list the released part as a refund.
-        let listed = match taken < whole {
+        let listed = match sums.taken < sums.whole {
             true => &[],
             false => charge
                 .refunds
@@ -374,7 +379,7 @@ impl Context<'_> {
                 .map_or(&[][..], |list| list.refunds()),
         };
         for refund in listed {
-            let mut fact = self.refund_fact(refund, Some(currency), "data.object.refunds")?;
+            let mut fact = self.refund_fact(refund, Some(sums.currency), "data.object.refunds")?;
             if refund.status.is_none() {
                 // The oldest shapes list only what went through.
                 fact.rank = rank::LIVE;
@@ -393,8 +398,7 @@ impl Context<'_> {
         &self,
         charge: &Charge<'_>,
         charge_id: &str,
-        (captured, whole, taken): (bool, Minor, Minor),
-        currency: Currency,
+        sums: Sums,
     ) -> Read<Reading> {
         let mut reading = Reading::default();
         let invoice = optional_id(charge.invoice.as_ref(), "data.object.invoice")?;
@@ -404,15 +408,8 @@ impl Context<'_> {
             (None, Some(intent)) => reference("payment_intent", intent),
             (None, None) => reference("charge", charge_id),
         };
-        if captured {
-            self.refunds_of(
-                charge,
-                charge_id,
-                &about,
-                (whole, taken),
-                currency,
-                &mut reading,
-            )?;
+        if sums.captured {
+            self.refunds_of(charge, charge_id, &about, sums, &mut reading)?;
         }
         if let Some(invoice) = invoice {
             let ids = [
@@ -568,13 +565,32 @@ impl Context<'_> {
         capture.product_key =
             entry(invoice.metadata.as_ref(), "product_key").or_else(|| product(invoice));
         capture.category_key = entry(invoice.metadata.as_ref(), "category_key");
-        let email = invoice.customer_email.as_deref();
-        let mut clues = self.clues(
-            &invoice_id,
-            invoice.metadata.as_ref(),
-            invoice.customer.as_ref(),
-            email,
+        let charge = optional_id(invoice.charge.as_ref(), "data.object.charge")?;
+        let intent = optional_id(
+            invoice.payment_intent.as_ref(),
+            "data.object.payment_intent",
         )?;
+        let ids = [
+            ("invoice", Some(invoice_id.clone()), false),
+            ("charge", charge, true),
+            ("payment_intent", intent, true),
+        ];
+        Ok(Reading {
+            aliases: aliases(&invoice_id, &ids),
+            clues: self.clues_of_an_invoice(invoice, &invoice_id)?,
+            movements: vec![Movement {
+                about: Subject::Payment(invoice_id),
+                fact: capture,
+            }],
+            ..Reading::default()
+        })
+    }
+
+    /// The invoice's own values, then its subscription's where it has none.
+    fn clues_of_an_invoice(&self, invoice: &Invoice<'_>, invoice_id: &str) -> Read<Vec<Clue>> {
+        let email = invoice.customer_email.as_deref();
+        let own = invoice.metadata.as_ref();
+        let mut clues = self.clues(invoice_id, own, invoice.customer.as_ref(), email)?;
         let parent = invoice
             .parent
             .as_ref()
@@ -583,44 +599,13 @@ impl Context<'_> {
             .into_iter()
             .flatten()
         {
-            let more = self.clues(&invoice_id, details.metadata.as_ref(), None, None)?;
-            // The invoice's own word stands before the subscription's.
-            clues.extend(more.into_iter().filter(|clue| {
-                !invoice.metadata.as_ref().is_some_and(|own| {
-                    own.keys()
-                        .any(|name| clue.field == format!("metadata.{name}"))
-                })
-            }));
+            for clue in self.clues(invoice_id, details.metadata.as_ref(), None, None)? {
+                if !clues.iter().any(|known| known.field == clue.field) {
+                    clues.push(clue);
+                }
+            }
         }
-        clues.sort();
-        clues.dedup_by(|a, b| a.field == b.field);
-        Ok(Reading {
-            aliases: aliases(
-                &invoice_id,
-                &[
-                    ("invoice", Some(invoice_id.clone()), false),
-                    (
-                        "charge",
-                        optional_id(invoice.charge.as_ref(), "data.object.charge")?,
-                        true,
-                    ),
-                    (
-                        "payment_intent",
-                        optional_id(
-                            invoice.payment_intent.as_ref(),
-                            "data.object.payment_intent",
-                        )?,
-                        true,
-                    ),
-                ],
-            ),
-            movements: vec![Movement {
-                about: Subject::Payment(invoice_id),
-                fact: capture,
-            }],
-            clues,
-            ..Reading::default()
-        })
+        Ok(clues)
     }
 
     fn invoice_payment(&self, paid: &InvoicePayment<'_>) -> Read<Reading> {

@@ -1,0 +1,383 @@
+//! The demo: sandbox, service and signed traffic in one process.
+//!
+//! It needs nothing but itself: a fresh ledger in a temporary folder, keys made
+//! up on the spot, traffic to loopback only. The service in it is the real one;
+//! only the money is not.
+
+mod script;
+mod stripe;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rand::RngExt as _;
+use rand::SeedableRng as _;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli;
+use crate::config::{Config, Env};
+use crate::ledger::BooksLine;
+use crate::money::{Currency, Minor};
+use crate::provider;
+use crate::sandbox::fault::Fault;
+use crate::sandbox::{NewCustomer, Sandbox, Settings};
+use crate::serve::Service;
+use crate::time::{Clock, DAY_MS, Time};
+use script::Script;
+
+/// How long `--once` waits for every payment to settle before it says that
+/// something disagrees.
+const SETTLE_MOST: Duration = Duration::from_secs(90);
+
+/// Between looks at the books.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Between summaries of the endless demo.
+const SUMMARY_EVERY: Duration = Duration::from_secs(5);
+
+/// The seed of `--once`: the same script every time.
+const SEED: u64 = 7;
+
+/// What goes wrong at the destination meanwhile: answers lost after the fact,
+/// refusals to be slower, errors before anything was done.
+const FAULTS: [&str; 4] = [
+    "drop-after@POST=5%",
+    "500-after@POST=5%",
+    "500-before=5%",
+    "429:1=3%",
+];
+
+/// Runs the demo; answers the exit code.
+///
+/// # Errors
+/// Where it cannot even start.
+pub async fn run(once: bool) -> anyhow::Result<u8> {
+    let stage = Stage::set().await?;
+    let code = match once {
+        true => stage.play_once().await,
+        false => stage.play_on().await,
+    };
+    stage.strike().await;
+    code
+}
+
+/// Everything that runs in a demo.
+struct Stage {
+    service: Service,
+    sandbox: Sandbox,
+    sandbox_at: String,
+    sandbox_stop: CancellationToken,
+    client: reqwest::Client,
+    secret: String,
+    token: String,
+    clock: Clock,
+    _folder: TempDir,
+}
+
+impl Stage {
+    async fn set() -> anyhow::Result<Stage> {
+        let clock = Clock::Machine;
+        let folder = tempfile::tempdir().context("no temporary folder")?;
+        let (sandbox, sandbox_at, sandbox_stop) = raise_sandbox(&clock).await?;
+        let secret = format!("whsec_{}", random_word());
+        let token = random_word();
+        let start = clock.now().plus(-100 * DAY_MS);
+        write_secret(folder.path(), "webhook", &secret)?;
+        write_secret(folder.path(), "token", &token)?;
+        write_secret(
+            folder.path(),
+            "public",
+            &format!("pk_demo_{}", random_word()),
+        )?;
+        write_secret(
+            folder.path(),
+            "secret",
+            &format!("sk_demo_{}", random_word()),
+        )?;
+        let text = configuration(folder.path(), &sandbox_at, start)?;
+        let config = Config::parse(
+            folder.path().join("demo.toml"),
+            &text,
+            &Env::of([]),
+            &provider::NAMES,
+        )?;
+        config.reload_secrets()?;
+        let service = Service::start(Arc::new(config), clock.clone(), None).await?;
+        Ok(Stage {
+            service,
+            sandbox,
+            sandbox_at,
+            sandbox_stop,
+            client: reqwest::Client::builder().no_proxy().build()?,
+            secret,
+            token,
+            clock,
+            _folder: folder,
+        })
+    }
+
+    fn introduce(&self) {
+        let lines = [
+            format!("sandbox   http://{}/sandbox/state", self.sandbox_at),
+            format!("webhooks  http://{}/webhooks/stripe", self.service.public),
+            format!("API       http://{}/api/v1/payments", self.service.admin),
+            format!("          Authorization: Bearer {}", self.token),
+            format!("ledger    {}", self.service.app.config.ledger.url),
+        ];
+        for line in lines {
+            eprintln!("{line}");
+        }
+    }
+
+    /// A fixed script, then a table; 1 where the books and the sandbox differ.
+    async fn play_once(&self) -> anyhow::Result<u8> {
+        self.introduce();
+        let mut rng = rand::rngs::StdRng::seed_from_u64(SEED);
+        let script = Script::fixed(self.clock.now(), &mut rng);
+        eprintln!(
+            "sending {} deliveries, some twice, in a shuffled order …",
+            script.len()
+        );
+        for event in script.events() {
+            self.send(event).await?;
+        }
+        eprintln!("waiting until every payment is settled …");
+        let settled = self.wait_until_settled().await?;
+        let agree = self.table().await? && settled;
+        Ok(if agree { cli::DONE } else { cli::FAILED })
+    }
+
+    /// Traffic until somebody interrupts.
+    async fn play_on(&self) -> anyhow::Result<u8> {
+        self.introduce();
+        eprintln!("Ctrl-C ends it");
+        let mut rng = rand::rngs::StdRng::from_rng(&mut rand::rng());
+        let mut summary = tokio::time::interval(SUMMARY_EVERY);
+        let mut script = Script::opening(self.clock.now(), &mut rng);
+        loop {
+            let pause = Duration::from_millis(rng.random_range(50..600));
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => return Ok(cli::DONE),
+                _ = summary.tick() => self.summary().await?,
+                () = tokio::time::sleep(pause) => {
+                    let event = script.next(self.clock.now(), &mut rng);
+                    self.send(&event).await?;
+                }
+            }
+        }
+    }
+
+    async fn send(&self, event: &stripe::Event) -> anyhow::Result<()> {
+        let body = event.body();
+        let header = stripe::signature(&self.secret, &body, self.clock.now());
+        let url = format!("http://{}/webhooks/stripe", self.service.public);
+        let sent = self
+            .client
+            .post(url)
+            .header("Stripe-Signature", header)
+            .body(body);
+        let answer = sent.send().await.context("a delivery was not answered")?;
+        anyhow::ensure!(
+            answer.status().is_success(),
+            "a delivery was answered {}",
+            answer.status()
+        );
+        Ok(())
+    }
+
+    /// True once nothing is on its way any more.
+    async fn wait_until_settled(&self) -> anyhow::Result<bool> {
+        let looks = SETTLE_MOST.as_millis() / LOOK_EVERY.as_millis();
+        for _ in 0..looks {
+            let states = self.service.app.ledger.summary().await?.states;
+            let open: i64 = states
+                .iter()
+                .filter(|(state, _)| !matches!(state.as_str(), "settled" | "ignored"))
+                .map(|(_, count)| count)
+                .sum();
+            if open == 0 {
+                return Ok(true);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        let states = self.service.app.ledger.summary().await?.states;
+        eprintln!("not every payment settled in time: {states:?}");
+        Ok(false)
+    }
+
+    async fn summary(&self) -> anyhow::Result<()> {
+        let summary = self.service.app.ledger.summary().await?;
+        let states: Vec<String> = summary
+            .states
+            .iter()
+            .map(|(state, count)| format!("{count} {state}"))
+            .collect();
+        let books: Vec<String> = summary
+            .books
+            .iter()
+            .map(|line| {
+                let net = line.currency.show(line.gross - line.reversed);
+                format!(
+                    "net {net}, the sandbox holds {}",
+                    line.currency.show(self.held(line))
+                )
+            })
+            .collect();
+        println!("{} · {}", states.join(", "), books.join(" · "));
+        Ok(())
+    }
+
+    /// What the sandbox holds live of a provider in a currency.
+    fn held(&self, line: &BooksLine) -> Minor {
+        let rows = self.sandbox.transactions();
+        let ours = rows.iter().filter(|row| {
+            let provider = row.metadata.get("provider").map(String::as_str);
+            !row.archived
+                && provider == Some(line.provider.as_str())
+                && row.currency == line.currency.code()
+        });
+        ours.map(|row| row.amount).sum()
+    }
+
+    /// Prints the books beside what the sandbox holds; true where they agree.
+    async fn table(&self) -> anyhow::Result<bool> {
+        let summary = self.service.app.ledger.summary().await?;
+        let mut deliveries: BTreeMap<&str, i64> = BTreeMap::new();
+        for ((source, _), count) in &summary.deliveries {
+            let provider = self
+                .service
+                .app
+                .config
+                .sources
+                .get(source)
+                .map(|it| it.provider.as_str());
+            *deliveries.entry(provider.unwrap_or(source)).or_default() += count;
+        }
+        let head = [
+            "provider",
+            "currency",
+            "deliveries",
+            "payments",
+            "gross",
+            "reversed",
+            "net",
+            "held by the sandbox",
+            "agree",
+        ];
+        let mut table = cli::table(&head);
+        let mut agree = true;
+        for line in &summary.books {
+            let (net, held) = (line.gross - line.reversed, self.held(line));
+            agree &= net == held;
+            let show = |minor: Minor| amount(line.currency, minor);
+            table.add_row([
+                line.provider.clone(),
+                line.currency.to_string(),
+                deliveries
+                    .get(line.provider.as_str())
+                    .copied()
+                    .unwrap_or(0)
+                    .to_string(),
+                line.payments.to_string(),
+                show(line.gross),
+                show(line.reversed),
+                show(net),
+                show(held),
+                if net == held { "yes" } else { "NO" }.to_owned(),
+            ]);
+        }
+        println!("{table}");
+        let twice = self.twice();
+        if twice > 0 {
+            println!("{twice} keys stand on more than one live row");
+        }
+        Ok(agree && twice == 0 && !summary.books.is_empty())
+    }
+
+    /// Keys that the sandbox holds more than once.
+    fn twice(&self) -> usize {
+        let mut rows: BTreeMap<String, usize> = BTreeMap::new();
+        for row in self.sandbox.transactions() {
+            if !row.archived {
+                *rows.entry(row.key).or_default() += 1;
+            }
+        }
+        rows.values().filter(|count| **count > 1).count()
+    }
+
+    async fn strike(self) {
+        self.service.stop().await;
+        self.sandbox_stop.cancel();
+    }
+}
+
+fn amount(currency: Currency, minor: Minor) -> String {
+    let shown = currency.show(minor);
+    shown.split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// The sandbox with the demo's partners and customers.
+async fn raise_sandbox(clock: &Clock) -> anyhow::Result<(Sandbox, String, CancellationToken)> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let at = listener.local_addr()?.to_string();
+    let clock = clock.clone();
+    let mut settings = Settings::new(Arc::new(move || clock.now().ms()));
+    settings.seed = SEED;
+    for fault in FAULTS {
+        settings.faults.push(fault.parse::<Fault>()?);
+    }
+    let sandbox = Sandbox::new(settings);
+    for (partner, customers) in script::PARTNERS {
+        sandbox.add_partner(partner);
+        for customer in customers {
+            sandbox.add_customer(NewCustomer::of(customer, partner));
+        }
+    }
+    let stop = CancellationToken::new();
+    let served = crate::sandbox::serve(listener, sandbox.clone(), stop.clone().cancelled_owned());
+    tokio::spawn(served);
+    Ok((sandbox, at, stop))
+}
+
+fn configuration(folder: &Path, sandbox_at: &str, forward_from: Time) -> anyhow::Result<String> {
+    let file = |name: &str| {
+        let path = toml::Value::String(folder.join(name).display().to_string());
+        format!("{{ file = {path} }}")
+    };
+    Ok(format!(
+        "[ledger]\nurl = {ledger}\n\
+         [http]\npublic = \"127.0.0.1:{public}\"\nadmin = \"127.0.0.1:{admin}\"\n\
+         tokens = [{{ name = \"demo\", role = \"operator\", token = {token} }}]\n\
+         [destinations.sandbox]\nbase_url = \"http://{sandbox_at}\"\npublic_key = {public_key}\n\
+         secret_key = {secret_key}\nrequests_per_second = 100\nburst = 10\nmax_in_flight = 8\n\
+         timeout_seconds = 5\nconfirm_after_seconds = 1\n\
+         [sources.stripe]\nprovider = \"stripe\"\ndestination = \"sandbox\"\nsecrets = [{webhook}]\n\
+         forward_from = \"{forward_from}\"\n",
+        ledger = toml::Value::String(format!("sqlite:{}", folder.join("demo.db").display())),
+        public = free_port()?,
+        admin = free_port()?,
+        token = file("token"),
+        public_key = file("public"),
+        secret_key = file("secret"),
+        webhook = file("webhook"),
+    ))
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> anyhow::Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?
+        .local_addr()?
+        .port())
+}
+
+fn write_secret(folder: &Path, name: &str, secret: &str) -> anyhow::Result<()> {
+    std::fs::write(folder.join(name), secret).context("the temporary folder cannot be written")
+}
+
+fn random_word() -> String {
+    hex::encode(rand::random::<[u8; 16]>())
+}
