@@ -388,7 +388,7 @@ pub struct Summary {
     pub status: BTreeMap<String, String>,
 }
 
-/// The sums of one provider and currency.
+/// The sums of one provider and currency, over payments that are not ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BooksLine {
     /// The provider.

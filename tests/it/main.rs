@@ -9,4 +9,6 @@
 )]
 
 mod bench;
+mod forward;
 mod ledger;
+mod world;

@@ -147,7 +147,8 @@ impl Tx<'_> {
         summary.status = status.into_iter().collect();
         summary.books = self.all(
             "SELECT provider, currency, count(*), sum(gross), sum(reversed), sum(forwarded)
-             FROM payments JOIN sources USING (source) WHERE currency IS NOT NULL
+             FROM payments JOIN sources USING (source)
+             WHERE currency IS NOT NULL AND state <> 'ignored'
              GROUP BY provider, currency ORDER BY provider, currency",
             params![],
             |row| {
