@@ -266,10 +266,11 @@ impl Forwarder {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// True while calls may be made; does not hand out the probe.
+    /// True while calls may be made. It asks a copy, so that the probe is left
+    /// for who comes through [`Forwarder::may_call`].
     fn is_passable(&self) -> bool {
-        let breaker = self.breaker();
-        !breaker.is_open() && !breaker.is_stopped()
+        let mut copy = self.breaker().clone();
+        copy.gate(self.clock.now()) == Gate::Pass
     }
 
     /// Asks the breaker, probes where it says so. False after waiting.

@@ -92,10 +92,10 @@ impl Tx<'_> {
                 word.at.ms(),
             ],
         )?;
-        let mut touched: BTreeSet<i64> = self
-            .waiting_for_link(source_row, &link.kind, &link.external_id)?
-            .into_iter()
-            .collect();
+        let mut touched = BTreeSet::new();
+        if !same {
+            self.release_waiting(source_row, &link.kind, &link.external_id, &mut touched)?;
+        }
         if link.move_forwarded {
             touched.extend(self.move_forwarded(source_row, link, word)?);
         }
@@ -160,10 +160,8 @@ impl Tx<'_> {
                 )));
             }
         }
-        let touched: BTreeSet<i64> = self
-            .waiting_for_link(source_row, kind, external_id)?
-            .into_iter()
-            .collect();
+        let mut touched = BTreeSet::new();
+        self.release_waiting(source_row, kind, external_id, &mut touched)?;
         self.fold_all(&touched)?;
         Ok(touched.len())
     }

@@ -29,6 +29,9 @@ impl Store {
     }
 }
 
+/// Payments folded in the transaction that adds a link.
+const RELEASED_AT_ONCE: u16 = 500;
+
 /// Where a fact comes from.
 #[derive(Clone, Copy)]
 pub(super) struct Origin<'a> {
@@ -380,7 +383,14 @@ impl Tx<'_> {
         origin: Origin<'_>,
         touched: &mut BTreeSet<i64>,
     ) -> Result<(), LedgerError> {
-        self.run(
+        let scope = place.scope.word();
+        let before: Option<Option<String>> = self.one(
+            "SELECT customer FROM links
+             WHERE external_id = ?1 AND kind = ?2 AND source = ?3 AND scope = ?4",
+            params![link.external_id, link.kind, place.source_row, scope],
+            |row| row.get(0),
+        )?;
+        let newer = self.run(
             "INSERT INTO links (source, kind, external_id, scope, customer, version, said_by, said_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'feed', ?7)
              ON CONFLICT (external_id, kind, source, scope) DO UPDATE
@@ -391,29 +401,47 @@ impl Tx<'_> {
                 place.source_row,
                 link.kind,
                 link.external_id,
-                place.scope.word(),
+                scope,
                 link.customer_key,
                 link.version,
                 origin.said_at.ms(),
             ],
         )?;
-        touched.extend(self.waiting_for_link(place.source_row, &link.kind, &link.external_id)?);
+        // The same word again moves nobody.
+        if newer > 0 && before.flatten().as_ref() != Some(&link.customer_key) {
+            self.release_waiting(place.source_row, &link.kind, &link.external_id, touched)?;
+        }
         Ok(())
     }
 
-    /// Payments that a link of this id concerns and that are not forwarded yet.
-    pub(super) fn waiting_for_link(
+    /// Payments that a link of this id concerns and that are not forwarded yet
+    /// are folded again. Where there are very many, those beyond the first are
+    /// only marked due: each is folded before it is called, and intake must not
+    /// wait for all of them.
+    pub(super) fn release_waiting(
         &self,
         source_row: i64,
         kind: &str,
         external_id: &str,
-    ) -> Result<Vec<i64>, LedgerError> {
-        self.all(
+        touched: &mut BTreeSet<i64>,
+    ) -> Result<(), LedgerError> {
+        let waiting: Vec<i64> = self.all(
             "SELECT payment FROM clues JOIN payments USING (payment)
-             WHERE value = ?1 AND field = ?2 AND source = ?3 AND frozen = 0",
-            params![external_id, kind, source_row],
+             WHERE value = ?1 AND field = ?2 AND source = ?3 AND frozen = 0 AND state <> 'ignored'
+             LIMIT ?4",
+            params![external_id, kind, source_row, RELEASED_AT_ONCE + 1],
             |row| row.get(0),
-        )
+        )?;
+        if waiting.len() > usize::from(RELEASED_AT_ONCE) {
+            self.run(
+                "UPDATE payments SET state = 'due', turn = 1, due_at = ?4, reason = NULL
+                 WHERE source = ?3 AND frozen = 0 AND state = 'unattributed' AND payment IN
+                       (SELECT payment FROM clues WHERE value = ?1 AND field = ?2)",
+                params![external_id, kind, source_row, self.now.ms()],
+            )?;
+        }
+        touched.extend(waiting);
+        Ok(())
     }
 }
 
