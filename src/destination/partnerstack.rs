@@ -1,7 +1,7 @@
 //! The calls of PartnerStack's API, v2 and the v1 post: URLs, bodies, and
 //! reading an answer within a limit.
 //!
-//! What an answer means is decided in [`answer`](super::answer); nothing here
+//! What an answer means is decided in [`answer`]; nothing here
 //! waits, repeats or takes a permit. Paths and fields are those of PartnerStack's
 //! vendor API reference (docs.partnerstack.com/reference).
 
