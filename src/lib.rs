@@ -5,4 +5,5 @@
 
 pub mod money;
 pub mod movement;
+pub mod provider;
 pub mod time;

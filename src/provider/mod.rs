@@ -1,0 +1,232 @@
+//! Payment platforms whose webhooks we read: what each one must be able to do,
+//! and the list of those that exist.
+//!
+//! A provider knows signatures and shapes. It does no I/O, reads no clock,
+//! opens no ledger and decides nothing: it says what a document states. Adding
+//! one is a file beside this one and four lines here (the module, its name in
+//! [`NAMES`], its arm in [`build`] and its arm in [`events`]).
+
+use secrecy::SecretString;
+use serde::de::DeserializeOwned;
+
+use crate::movement::Reading;
+use crate::time::Time;
+
+pub mod sign;
+pub mod stripe;
+
+/// A secret shared with a provider; only `sign` looks inside.
+pub type Secret = SecretString;
+
+/// The names of all providers, as the configuration writes them.
+pub const NAMES: &[&str] = &[stripe::NAME];
+
+/// Builds the provider called `name` from the settings of its source.
+///
+/// # Errors
+/// Names the key that is unknown or has a value that cannot be used; `provider`
+/// where there is no such provider.
+pub fn build(name: &str, settings: toml::Table) -> Result<Box<dyn Provider>, SettingsError> {
+    match name {
+        stripe::NAME => Ok(Box::new(stripe::Stripe::new(settings)?)),
+        _ => Err(SettingsError::new(
+            "provider",
+            format!("there is no such provider; there are {}", NAMES.join(", ")),
+        )),
+    }
+}
+
+/// The events that the code of the provider called `name` looks into. Each of
+/// them has a fixture, and a test says which one is missing.
+#[must_use]
+pub fn events(name: &str) -> &'static [&'static str] {
+    match name {
+        stripe::NAME => stripe::EVENTS,
+        _ => &[],
+    }
+}
+
+/// What we need from a payment platform. No method has a default: a new
+/// provider must say how it verifies.
+pub trait Provider: Send + Sync {
+    /// The name in the configuration and in metrics.
+    fn name(&self) -> &'static str;
+
+    /// Whether the request comes from who it says. No secrets means no.
+    ///
+    /// # Errors
+    /// Why not, for logs and metrics; the HTTP answer never tells.
+    fn verify(
+        &self,
+        request: &Request<'_>,
+        secrets: &[Secret],
+        now: Time,
+    ) -> Result<Genuine, NotGenuine>;
+
+    /// What the document states. The same bytes always give the same reading.
+    ///
+    /// # Errors
+    /// A short reason that never quotes the document.
+    fn parse(&self, document: &Document<'_>) -> Result<Reading, Unreadable>;
+
+    /// The lookup rules of a source that configures none, in order.
+    fn lookup(&self) -> &'static [&'static str];
+}
+
+/// A webhook request as it came in. It has no `Debug`: headers and paths may
+/// hold credentials.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// All headers.
+    pub headers: &'a http::HeaderMap,
+    /// The bytes as received.
+    pub body: &'a [u8],
+    /// The `{token}` of `/webhooks/{source}/t/{token}`.
+    pub path_token: Option<&'a str>,
+    /// What follows the source or the token in the path.
+    pub path_rest: Option<&'a str>,
+    /// The query, without the question mark.
+    pub query: Option<&'a str>,
+}
+
+/// Something a provider said: the body of a webhook. A struct, so that an
+/// answer of its API or kept headers can stand beside the body.
+#[derive(Clone, Copy)]
+pub struct Document<'a> {
+    /// The bytes as received.
+    pub body: &'a [u8],
+}
+
+/// A request that proved where it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Genuine {
+    /// The index of the secret that matched, so that a metric can show when an
+    /// old one is no longer used.
+    pub secret: usize,
+}
+
+/// Why a request is not taken. It holds no secret and nothing of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotGenuine {
+    /// The source has no secret, or only empty ones.
+    #[error("the source has no secret")]
+    NoSecret,
+    /// The header, token or password that should prove it is missing.
+    #[error("the request carries no proof")]
+    Missing,
+    /// The proof is not of the form that the provider documents.
+    #[error("the proof is malformed")]
+    Malformed,
+    /// The proof is older than the tolerance: perhaps a replay.
+    #[error("the proof is too old")]
+    Stale,
+    /// No secret gives the proof.
+    #[error("no secret matches")]
+    Mismatch,
+}
+
+impl NotGenuine {
+    /// One word for a metric's label.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            NotGenuine::NoSecret => "no_secret",
+            NotGenuine::Missing => "missing",
+            NotGenuine::Malformed => "malformed",
+            NotGenuine::Stale => "stale",
+            NotGenuine::Mismatch => "mismatch",
+        }
+    }
+}
+
+/// Why a document cannot be read. The reason names a field of the provider's
+/// documentation and never quotes the document.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Unreadable {
+    /// The reason.
+    pub reason: String,
+}
+
+impl Unreadable {
+    /// The whole document is at fault.
+    #[must_use]
+    pub fn because(why: &str) -> Unreadable {
+        Unreadable {
+            reason: why.to_owned(),
+        }
+    }
+
+    /// The field at `path` is at fault. `path` must come from our code, never
+    /// from the document.
+    #[must_use]
+    pub fn field(path: &str, why: &str) -> Unreadable {
+        Unreadable {
+            reason: format!("{path}: {why}"),
+        }
+    }
+}
+
+/// A setting that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {why}")]
+pub struct SettingsError {
+    /// The key in the source's settings.
+    pub key: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl SettingsError {
+    fn new(key: &str, why: impl Into<String>) -> SettingsError {
+        SettingsError {
+            key: key.to_owned(),
+            why: why.into(),
+        }
+    }
+}
+
+/// Reads a provider's settings, naming the key that is at fault.
+fn settings<T: DeserializeOwned>(table: toml::Table) -> Result<T, SettingsError> {
+    serde_path_to_error::deserialize(table).map_err(|error| {
+        let key = error.path().to_string();
+        SettingsError::new(&key, error.into_inner().message())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_builds_and_keeps_its_name() {
+        for name in NAMES {
+            let provider = build(name, toml::Table::new()).unwrap();
+            assert_eq!(provider.name(), *name);
+            assert!(!provider.lookup().is_empty());
+            assert!(!events(name).is_empty());
+        }
+        assert!(build("nobody", toml::Table::new()).is_err());
+    }
+
+    #[test]
+    fn a_settings_error_names_the_key() {
+        let key = |text: &str| {
+            let table: toml::Table = text.parse().unwrap();
+            build("stripe", table).err().map(|error| error.key)
+        };
+        assert_eq!(key("payment_event = \"invoice\""), None);
+        for (text, at) in [
+            ("payment_evnt = \"invoice\"", "payment_evnt"),
+            ("payment_event = \"sale\"", "payment_event"),
+            ("payment_event = 3", "payment_event"),
+            ("invoice_amount = \"total\"", "invoice_amount"),
+            ("tolerance_seconds = 0", "tolerance_seconds"),
+            ("tolerance_seconds = -5", "tolerance_seconds"),
+            ("tolerance_seconds = 100000", "tolerance_seconds"),
+            ("switched_at = \"yesterday\"", "switched_at"),
+        ] {
+            assert_eq!(key(text).as_deref(), Some(at), "{text}");
+        }
+    }
+}
