@@ -10,9 +10,9 @@ use crate::movement::{Alias, Authority, Basis, Class, Fact, Reading, Subject, ra
 use crate::provider::Unreadable;
 use crate::time::Time;
 
+use super::customer::{Clues, expanded_link, named_key};
 use super::objects::{Charge, Refund, Text};
-use super::{Clues, Event, PaymentEvent, Stripe, checks, expanded_link, ignore_if_silent};
-use super::{named_key, state};
+use super::{Event, PaymentEvent, Stripe, checks, ignore_if_silent, state};
 
 /// Refunds listed in one charge. Stripe lists ten; a charge cannot carry more
 /// than some hundreds.

@@ -16,6 +16,10 @@ use super::{Event, Stripe, checks, state};
 /// one can have a few more.
 const ENTRIES_MAX: usize = 100;
 
+/// The two events that say by their name that money moved.
+const WITHDRAWN: &str = "charge.dispute.funds_withdrawn";
+const REINSTATED: &str = "charge.dispute.funds_reinstated";
+
 /// An entry of Stripe's books, checked.
 struct Entered {
     amount: Minor,
@@ -49,7 +53,7 @@ pub fn read(
     )?;
     let entries = entries(event, dispute)?;
     let moved = match entered(&entries, amount, currency)? {
-        Some(moved) => moved,
+        Some(moved) => with_return(event, moved, amount),
         None => inferred(event, dispute.status.as_ref(), amount),
     };
     let Some(about) = stripe.subject(charge, intent) else {
@@ -191,11 +195,28 @@ fn within_limit(value: i128) -> Result<Minor, Unreadable> {
     }
 }
 
+/// Adds the return that the event announces where its entry is not listed yet:
+/// no later event may come to tell, and an entry that does come replaces this.
+fn with_return(event: &Event<'_>, mut moved: Vec<Moved>, amount: Minor) -> Vec<Moved> {
+    let listed = moved
+        .iter()
+        .any(|moved| moved.class == Class::DisputeReturned);
+    if event.name == REINSTATED && !listed {
+        moved.push(Moved {
+            class: Class::DisputeReturned,
+            rank: rank::INFERRED,
+            amount,
+            at: event.at,
+        });
+    }
+    moved
+}
+
 /// What the event's name and the status say, where the entries are missing.
 fn inferred(event: &Event<'_>, status: Option<&Text<'_>>, amount: Minor) -> Vec<Moved> {
     let status = status.map_or("", |status| status.0.as_ref());
-    let taken = event.name == "charge.dispute.funds_withdrawn" || status == "lost";
-    let returned = event.name == "charge.dispute.funds_reinstated" || status == "won";
+    let taken = event.name == WITHDRAWN || status == "lost";
+    let returned = event.name == REINSTATED || status == "won";
     [
         (taken, Class::DisputeTaken),
         (returned, Class::DisputeReturned),

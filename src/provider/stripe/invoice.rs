@@ -11,9 +11,9 @@ use crate::provider::Unreadable;
 use crate::time::Time;
 
 use super::charge::alias;
+use super::customer::{Clues, expanded_link, named_key, usable};
 use super::objects::{Details, Invoice, InvoicePayment, Line, Metadata, Payer, Transitions};
-use super::{Clues, Event, InvoiceAmount, PaymentEvent, Stripe, checks};
-use super::{expanded_link, named_key, state, usable};
+use super::{Event, InvoiceAmount, PaymentEvent, Stripe, checks, ignore_if_silent, state};
 
 /// Payments listed in one invoice; Stripe lists ten.
 const PAYMENTS_MAX: usize = 1_000;
@@ -194,7 +194,7 @@ pub fn read_payment(
     let invoice = checks::ref_id("data.object.invoice", payment.invoice.as_ref())?;
     let invoice = checks::needed("data.object.invoice", invoice)?;
     name_payer(invoice, "data.object", payment.payment.as_ref(), reading)?;
-    super::ignore_if_silent(
+    ignore_if_silent(
         reading,
         "the invoice was paid by no charge and no payment intent",
     );

@@ -2,11 +2,13 @@
 //!
 //! Source: Stripe API reference and "Webhooks" in Stripe's documentation,
 //! versions 2015 to 2026. This file holds the settings and says which event
-//! goes where; what an object means is in `charge`, `dispute` and `invoice`.
+//! goes where; what an object means is in `charge`, `dispute`, `invoice`
+//! and `customer`.
 //! Thin events are not read: they carry no amount.
 
 mod charge;
 mod checks;
+mod customer;
 mod dispute;
 mod invoice;
 mod objects;
@@ -14,9 +16,9 @@ mod signature;
 
 use serde::Deserialize;
 
-use self::objects::{Customer, Envelope, Kind, Ref, Stamp};
+use self::objects::{Envelope, Kind, Stamp};
 use super::{Document, Genuine, NotGenuine, Provider, Request, Secret, SettingsError, Unreadable};
-use crate::movement::{Clue, Link, Movement, Reading, Scope, Subject};
+use crate::movement::{Movement, Reading, Scope, Subject};
 use crate::time::{SECOND_MS, Time};
 
 /// The name in the configuration.
@@ -58,16 +60,6 @@ const TOLERANCE_DEFAULT_SECONDS: i64 = 300;
 
 /// The longest tolerance: a day. Beyond it a replay is not stopped at all.
 const TOLERANCE_MAX_SECONDS: i64 = 86_400;
-
-/// Metadata of one object; Stripe allows 50 pairs (API reference, Metadata).
-const METADATA_MAX: usize = 50;
-
-/// Characters in a metadata value; Stripe allows 500. A longer one is left out,
-/// because half a key could be another customer's.
-const VALUE_CHARS_MAX: usize = 500;
-
-/// Characters in a metadata name; Stripe allows 40.
-const NAME_CHARS_MAX: usize = 100;
 
 /// The object that stands for a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Default)]
@@ -151,6 +143,10 @@ impl Stripe {
     /// Says since when `payment_event` is what it is now. What happened before
     /// `at` is still read the other way round, so that a switch neither loses a
     /// sale nor counts one twice. `None`: it never was anything else.
+    ///
+    /// A charge counts by the time it was made, an invoice by the time it was
+    /// paid. A slow payment that lies across `at` states both; the two carry
+    /// one money alias, by which the ledger sees that they are the same money.
     #[must_use]
     pub fn switched_at(self, at: Option<Time>) -> Stripe {
         Stripe {
@@ -205,6 +201,10 @@ impl Provider for Stripe {
     fn parse(&self, document: &Document<'_>) -> Result<Reading, Unreadable> {
         let body = std::str::from_utf8(document.body)
             .map_err(|_| Unreadable::because("the body is not UTF-8"))?;
+        // The derived readers also take an array for an object, member by member.
+        if !body.trim_start().starts_with('{') {
+            return Err(Unreadable::because("the body is not a JSON object"));
+        }
         let envelope: Envelope<'_> = decode("", body)?;
         let name = checks::needed("type", checks::id("type", envelope.name.as_ref())?)?;
         let mut reading = Reading {
@@ -310,7 +310,7 @@ fn read(
         "invoice_payment" => {
             invoice::read_payment(stripe, event, &decode(OBJECT, object)?, reading)
         }
-        "customer" => read_customer(event, &decode(OBJECT, object)?, reading),
+        "customer" => customer::read(event, &decode(OBJECT, object)?, reading),
         _ => {
             reading.ignored = Some("the event carries an object of a kind that is not read".into());
             Ok(())
@@ -329,106 +329,6 @@ fn kind_by_name(name: &str) -> &'static str {
         ["invoice_payment", ..] => "invoice_payment",
         _ => "",
     }
-}
-
-fn read_customer(
-    event: &Event<'_>,
-    customer: &Customer<'_>,
-    reading: &mut Reading,
-) -> Result<(), Unreadable> {
-    let id = checks::own_id(customer.id.as_ref())?;
-    if event.name == "customer.deleted" {
-        let why = "the customer was deleted; what is known of it stays, because late refunds still need it";
-        reading.ignored = Some(why.to_owned());
-        return Ok(());
-    }
-    match customer.metadata.as_ref().and_then(customer_key) {
-        Some(key) => reading.links.push(link(id, key, event)),
-        None => {
-            let why = "the customer carries no customer_key and no customer_id; a key that is known stays";
-            reading.ignored = Some(why.to_owned());
-        }
-    }
-    Ok(())
-}
-
-/// The link that an expanded customer states.
-fn expanded_link(customer: Option<&Ref<'_>>, id: Option<&str>, event: &Event<'_>) -> Option<Link> {
-    let key = customer_key(customer?.metadata.as_ref()?)?;
-    Some(link(id?, key, event))
-}
-
-fn link(id: &str, customer_key: &str, event: &Event<'_>) -> Link {
-    Link {
-        kind: "customer".to_owned(),
-        external_id: id.to_owned(),
-        customer_key: customer_key.to_owned(),
-        version: event.version,
-    }
-}
-
-/// The customer key among `metadata`. It is compared as it stands, without
-/// outer white space.
-fn customer_key<'m>(metadata: &'m objects::Metadata<'_>) -> Option<&'m str> {
-    ["customer_key", "customer_id"]
-        .into_iter()
-        .filter_map(|name| metadata.value(name))
-        .find(|value| usable(value))
-}
-
-/// Whether a value may be kept: every ledger can hold it, and none is flooded.
-fn usable(value: &str) -> bool {
-    !value.is_empty()
-        && value.chars().count() <= VALUE_CHARS_MAX
-        && !value.chars().any(char::is_control)
-}
-
-/// The clues of one payment, in the making.
-struct Clues<'r> {
-    payment_id: &'r str,
-    version: i64,
-    clues: &'r mut Vec<Clue>,
-}
-
-impl Clues<'_> {
-    /// Adds a clue unless there is one of that field already.
-    fn add(&mut self, field: &str, value: Option<&str>) {
-        let value = value.map(str::trim).filter(|value| usable(value));
-        let Some(value) = value else {
-            return;
-        };
-        if self.clues.iter().any(|clue| clue.field == field) {
-            return;
-        }
-        self.clues.push(Clue {
-            payment_id: self.payment_id.to_owned(),
-            field: field.to_owned(),
-            value: value.to_owned(),
-            version: self.version,
-        });
-    }
-
-    /// Adds every value of `metadata` that is not there yet, the two names that
-    /// usually hold the customer key before all others.
-    fn add_metadata(&mut self, metadata: Option<&objects::Metadata<'_>>) {
-        let Some(metadata) = metadata else {
-            return;
-        };
-        for name in ["customer_key", "customer_id"] {
-            self.add(&format!("metadata.{name}"), metadata.value(name));
-        }
-        for (name, value) in metadata.0.iter().take(METADATA_MAX) {
-            if name.chars().count() <= NAME_CHARS_MAX && usable(name) {
-                self.add(&format!("metadata.{name}"), Some(value));
-            }
-        }
-    }
-}
-
-/// A key that `metadata` names for the destination, for example `product_key`.
-fn named_key(metadata: Option<&objects::Metadata<'_>>, name: &str) -> Option<String> {
-    let value = metadata?.value(name)?;
-    usable(value).then(|| value.to_owned())
 }
 
 /// Adds a movement about `subject`.
@@ -484,5 +384,35 @@ fn path(at: &str, within: String) -> String {
         (at, "" | ".") => at.to_owned(),
         ("", _) => within,
         (at, within) => format!("{at}.{within}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_switch_reads_the_past_the_other_way_round() {
+        let stripe = Stripe::new(toml::Table::new()).unwrap();
+        assert_eq!(stripe.payment_event_at(Time(0)), PaymentEvent::Charge);
+        let switched = stripe.switched_at(Some(Time(5)));
+        assert_eq!(switched.payment_event_at(Time(4)), PaymentEvent::Invoice);
+        assert_eq!(switched.payment_event_at(Time(5)), PaymentEvent::Charge);
+    }
+
+    #[test]
+    fn the_events_are_sorted_and_each_has_a_kind() {
+        assert!(EVENTS.is_sorted());
+        for name in EVENTS {
+            assert_ne!(kind_by_name(name), "", "{name}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_text_is_named() {
+        let stripe = Stripe::new(toml::Table::new()).unwrap();
+        let body = br#"{"type":"refund.created","created":"June","data":{"object":{}}}"#;
+        let error = stripe.parse(&Document { body }).unwrap_err();
+        assert_eq!(error.reason, "created: is not a time in seconds");
     }
 }
