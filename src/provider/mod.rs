@@ -1,151 +1,232 @@
-//! Providers: who sends webhooks, how they are verified and what they say.
+//! Payment platforms whose webhooks we read: what each one must be able to do,
+//! and the list of those that exist.
 //!
-//! A provider is four methods without I/O: bytes and configuration in, a
-//! verdict or a [`Reading`] out. It knows no ledger and no destination. Adding
-//! one is one file, its lines here, fixtures and a configuration section.
+//! A provider knows signatures and shapes. It does no I/O, reads no clock,
+//! opens no ledger and decides nothing: it says what a document states. Adding
+//! one is a file beside this one and four lines here (the module, its name in
+//! [`NAMES`], its arm in [`build`] and its arm in [`events`]).
 
-pub mod sign;
-pub mod stripe;
-
-use std::fmt;
-
-use http::HeaderMap;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 
 use crate::movement::Reading;
 use crate::time::Time;
 
-/// The providers that a source's `provider` may name.
-pub const NAMES: [&str; 1] = ["stripe"];
+pub mod sign;
+pub mod stripe;
 
-/// A webhook request as it arrived.
-#[derive(Clone, Copy)]
-pub struct Request<'a> {
-    /// All headers.
-    pub headers: &'a HeaderMap,
-    /// The body's bytes: what is verified is what is stored and read.
-    pub body: &'a [u8],
-    /// The token in the path, for providers without a signature.
-    pub path_token: Option<&'a str>,
-    /// What follows the source's name in the path.
-    pub path_rest: Option<&'a str>,
-    /// The query, not decoded.
-    pub query: Option<&'a str>,
+/// A secret shared with a provider; only `sign` looks inside.
+pub type Secret = SecretString;
+
+/// The names of all providers, as the configuration writes them.
+pub const NAMES: &[&str] = &[stripe::NAME];
+
+/// Builds the provider called `name` from the settings of its source.
+///
+/// # Errors
+/// Names the key that is unknown or has a value that cannot be used; `provider`
+/// where there is no such provider.
+pub fn build(name: &str, settings: toml::Table) -> Result<Box<dyn Provider>, SettingsError> {
+    match name {
+        stripe::NAME => Ok(Box::new(stripe::Stripe::new(settings)?)),
+        _ => Err(SettingsError::new(
+            "provider",
+            format!("there is no such provider; there are {}", NAMES.join(", ")),
+        )),
+    }
 }
 
-/// A document to be read: a webhook's body.
-#[derive(Clone, Copy)]
-pub struct Document<'a> {
-    /// The bytes as received.
-    pub body: &'a [u8],
+/// The events that the code of the provider called `name` looks into. Each of
+/// them has a fixture, and a test says which one is missing.
+#[must_use]
+pub fn events(name: &str) -> &'static [&'static str] {
+    match name {
+        stripe::NAME => stripe::EVENTS,
+        _ => &[],
+    }
 }
 
-/// The verdict on a request that its provider really sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Genuine {
-    /// Which configured secret matched, from 0.
-    pub secret: usize,
-}
-
-/// Why a request is not believed. For logs; the sender is never told which.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotGenuine {
-    /// The header that should prove it is missing or malformed.
-    #[error("the signature header is missing or malformed")]
-    Malformed,
-    /// The signed time is too far from now.
-    #[error("the signed time is out of tolerance")]
-    Stale,
-    /// No signature matches any configured secret.
-    #[error("no signature matches any configured secret")]
-    Forged,
-}
-
-/// Why a document could not be read; names the place, never quotes the body.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Unreadable(pub String);
-
-/// A payment platform: an identity and its code.
+/// What we need from a payment platform. No method has a default: a new
+/// provider must say how it verifies.
 pub trait Provider: Send + Sync {
-    /// The name in the configuration.
+    /// The name in the configuration and in metrics.
     fn name(&self) -> &'static str;
 
-    /// Whether the provider really sent this.
+    /// Whether the request comes from who it says. No secrets means no.
     ///
     /// # Errors
-    /// Why it is not believed; no secret means no.
+    /// Why not, for logs and metrics; the HTTP answer never tells.
     fn verify(
         &self,
         request: &Request<'_>,
-        secrets: &[SecretString],
+        secrets: &[Secret],
         now: Time,
     ) -> Result<Genuine, NotGenuine>;
 
-    /// What a document says. The same function reads it again years later.
+    /// What the document states. The same bytes always give the same reading.
     ///
     /// # Errors
-    /// Where it cannot be read.
+    /// A short reason that never quotes the document.
     fn parse(&self, document: &Document<'_>) -> Result<Reading, Unreadable>;
 
     /// The lookup rules of a source that configures none, in order.
     fn lookup(&self) -> &'static [&'static str];
 }
 
-/// A provider's own settings are wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A webhook request as it came in. It has no `Debug`: headers and paths may
+/// hold credentials.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// All headers.
+    pub headers: &'a http::HeaderMap,
+    /// The bytes as received.
+    pub body: &'a [u8],
+    /// The `{token}` of `/webhooks/{source}/t/{token}`.
+    pub path_token: Option<&'a str>,
+    /// What follows the source or the token in the path.
+    pub path_rest: Option<&'a str>,
+    /// The query, without the question mark.
+    pub query: Option<&'a str>,
+}
+
+/// Something a provider said: the body of a webhook. A struct, so that an
+/// answer of its API or kept headers can stand beside the body.
+#[derive(Clone, Copy)]
+pub struct Document<'a> {
+    /// The bytes as received.
+    pub body: &'a [u8],
+}
+
+/// A request that proved where it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Genuine {
+    /// The index of the secret that matched, so that a metric can show when an
+    /// old one is no longer used.
+    pub secret: usize,
+}
+
+/// Why a request is not taken. It holds no secret and nothing of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotGenuine {
+    /// The source has no secret, or only empty ones.
+    #[error("the source has no secret")]
+    NoSecret,
+    /// The header, token or password that should prove it is missing.
+    #[error("the request carries no proof")]
+    Missing,
+    /// The proof is not of the form that the provider documents.
+    #[error("the proof is malformed")]
+    Malformed,
+    /// The proof is older than the tolerance: perhaps a replay.
+    #[error("the proof is too old")]
+    Stale,
+    /// No secret gives the proof.
+    #[error("no secret matches")]
+    Mismatch,
+}
+
+impl NotGenuine {
+    /// One word for a metric's label.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            NotGenuine::NoSecret => "no_secret",
+            NotGenuine::Missing => "missing",
+            NotGenuine::Malformed => "malformed",
+            NotGenuine::Stale => "stale",
+            NotGenuine::Mismatch => "mismatch",
+        }
+    }
+}
+
+/// Why a document cannot be read. The reason names a field of the provider's
+/// documentation and never quotes the document.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Unreadable {
+    /// The reason.
+    pub reason: String,
+}
+
+impl Unreadable {
+    /// The whole document is at fault.
+    #[must_use]
+    pub fn because(why: &str) -> Unreadable {
+        Unreadable {
+            reason: why.to_owned(),
+        }
+    }
+
+    /// The field at `path` is at fault. `path` must come from our code, never
+    /// from the document.
+    #[must_use]
+    pub fn field(path: &str, why: &str) -> Unreadable {
+        Unreadable {
+            reason: format!("{path}: {why}"),
+        }
+    }
+}
+
+/// A setting that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {why}")]
 pub struct SettingsError {
-    key: String,
-    problem: String,
+    /// The key in the source's settings.
+    pub key: String,
+    /// What is wrong with it.
+    pub why: String,
 }
 
 impl SettingsError {
-    /// The key within the source's section.
-    #[must_use]
-    pub fn key(&self) -> &str {
-        &self.key
-    }
-}
-
-impl fmt::Display for SettingsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.problem)
-    }
-}
-
-/// Makes a source's provider. `switched_at` is when the source last changed
-/// which event is the payment, if it ever did.
-///
-/// # Errors
-/// The first setting that is unknown or wrong, by its key.
-pub fn build(
-    name: &str,
-    settings: toml::Table,
-    switched_at: Option<Time>,
-) -> Result<Box<dyn Provider>, SettingsError> {
-    match name {
-        "stripe" => Ok(Box::new(stripe::Stripe::new(read(settings)?, switched_at))),
-        _ => Err(SettingsError {
-            key: "provider".to_owned(),
-            problem: format!("must be one of {}", NAMES.join(", ")),
-        }),
-    }
-}
-
-/// Reads a provider's settings; the error names the key and quotes no value.
-fn read<T: DeserializeOwned>(settings: toml::Table) -> Result<T, SettingsError> {
-    serde_path_to_error::deserialize(toml::Value::Table(settings)).map_err(|error| {
-        let path = error.path().to_string();
-        let problem = error.into_inner().message().to_owned();
-        // An unknown key is reported at the table; the message names it.
-        let named = problem
-            .split('`')
-            .nth(1)
-            .filter(|_| path == "." || path.is_empty());
+    fn new(key: &str, why: impl Into<String>) -> SettingsError {
         SettingsError {
-            key: named.map_or(path, str::to_owned),
-            problem,
+            key: key.to_owned(),
+            why: why.into(),
         }
+    }
+}
+
+/// Reads a provider's settings, naming the key that is at fault.
+fn settings<T: DeserializeOwned>(table: toml::Table) -> Result<T, SettingsError> {
+    serde_path_to_error::deserialize(table).map_err(|error| {
+        let key = error.path().to_string();
+        SettingsError::new(&key, error.into_inner().message())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_builds_and_keeps_its_name() {
+        for name in NAMES {
+            let provider = build(name, toml::Table::new()).unwrap();
+            assert_eq!(provider.name(), *name);
+            assert!(!provider.lookup().is_empty());
+            assert!(!events(name).is_empty());
+        }
+        assert!(build("nobody", toml::Table::new()).is_err());
+    }
+
+    #[test]
+    fn a_settings_error_names_the_key() {
+        let key = |text: &str| {
+            let table: toml::Table = text.parse().unwrap();
+            build("stripe", table).err().map(|error| error.key)
+        };
+        assert_eq!(key("payment_event = \"invoice\""), None);
+        for (text, at) in [
+            ("payment_evnt = \"invoice\"", "payment_evnt"),
+            ("payment_event = \"sale\"", "payment_event"),
+            ("payment_event = 3", "payment_event"),
+            ("invoice_amount = \"total\"", "invoice_amount"),
+            ("tolerance_seconds = 0", "tolerance_seconds"),
+            ("tolerance_seconds = -5", "tolerance_seconds"),
+            ("tolerance_seconds = 100000", "tolerance_seconds"),
+            ("switched_at = \"yesterday\"", "switched_at"),
+        ] {
+            assert_eq!(key(text).as_deref(), Some(at), "{text}");
+        }
+    }
 }

@@ -1,76 +1,145 @@
-//! Comparing secrets: the only place where it is done, in constant time.
+//! The one place that looks inside a secret and compares it.
 //!
-//! Every configured secret is tried against every signature sent, and the time
-//! taken tells neither how near a guess was nor which secret it was. No secret,
-//! or an empty one, means no.
+//! Every comparison takes the same time whether it fits or not, every secret is
+//! tried against every proof sent, and an empty secret never fits. This is not
+//! a parser of headers: providers bring the bytes.
 
 use hmac::{Hmac, KeyInit, Mac};
-use secrecy::{ExposeSecret, SecretString};
-use sha2::Sha256;
+use secrecy::ExposeSecret;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
-use super::{Genuine, NotGenuine};
+use super::{Genuine, NotGenuine, Secret};
 
-/// Signatures looked at in one request; a provider sends one per active secret.
-pub const SIGNATURES_MOST: usize = 16;
+/// The length of a SHA-256 tag in bytes.
+const TAG_BYTES: usize = 32;
 
-/// Whether any of `signatures` (raw bytes) is the HMAC-SHA256 of the `message`
-/// parts in order, under any of `secrets`.
+/// A SHA-256 message authentication code that a request carries.
+pub type Tag = [u8; TAG_BYTES];
+
+/// Reads a tag written as lower-case hexadecimal digits. Upper case is refused:
+/// the official SDKs compare the text itself, and two spellings of one proof
+/// help nobody but a forger.
+#[must_use]
+pub fn tag_from_hex(text: &str) -> Option<Tag> {
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return None;
+    }
+    let mut tag = [0; TAG_BYTES];
+    hex::decode_to_slice(text, &mut tag).ok()?;
+    Some(tag)
+}
+
+/// Whether some secret gives one of `tags` as HMAC-SHA256 over the `parts` in
+/// order. The key is the secret's text as configured.
 ///
 /// # Errors
-/// [`NotGenuine::Forged`] where none is.
+/// [`NotGenuine::NoSecret`] without a usable secret, else
+/// [`NotGenuine::Mismatch`].
 pub fn hmac_sha256(
-    secrets: &[SecretString],
-    message: &[&[u8]],
-    signatures: &[Vec<u8>],
+    parts: &[&[u8]],
+    tags: &[Tag],
+    secrets: &[Secret],
 ) -> Result<Genuine, NotGenuine> {
-    let mut matched = None;
-    for (place, secret) in secrets.iter().enumerate() {
-        let key = secret.expose_secret().as_bytes();
+    first_match(secrets, |key| {
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
-            continue;
+            return false;
         };
-        for part in message {
+        for part in parts {
             mac.update(part);
         }
-        for signature in signatures.iter().take(SIGNATURES_MOST) {
-            let same = mac.clone().verify_slice(signature).is_ok();
-            if same && !key.is_empty() && matched.is_none() {
-                matched = Some(Genuine { secret: place });
-            }
+        let mut fits = false;
+        for tag in tags {
+            fits |= mac.clone().verify_slice(tag).is_ok();
         }
+        fits
+    })
+}
+
+/// Whether some secret is what the request sent as it stands: a password or a
+/// token. Digests are compared, so that the time does not tell the length.
+///
+/// # Errors
+/// As [`hmac_sha256`].
+pub fn same(sent: &[u8], secrets: &[Secret]) -> Result<Genuine, NotGenuine> {
+    let sent = Sha256::digest(sent);
+    first_match(secrets, |key| Sha256::digest(key).ct_eq(&sent).into())
+}
+
+/// The first secret that `fits`; the rest are tried as well.
+fn first_match(secrets: &[Secret], fits: impl Fn(&[u8]) -> bool) -> Result<Genuine, NotGenuine> {
+    let mut answer = Err(NotGenuine::NoSecret);
+    for (secret, text) in secrets.iter().enumerate() {
+        let key = text.expose_secret().as_bytes();
+        if key.is_empty() {
+            continue;
+        }
+        answer = match (answer, fits(key)) {
+            (Ok(earlier), _) => Ok(earlier),
+            (Err(_), true) => Ok(Genuine { secret }),
+            (Err(_), false) => Err(NotGenuine::Mismatch),
+        };
     }
-    matched.ok_or(NotGenuine::Forged)
+    answer
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sign(secret: &str, message: &[u8]) -> Vec<u8> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
-        mac.update(message);
-        mac.finalize().into_bytes().to_vec()
+    fn secrets(texts: &[&str]) -> Vec<Secret> {
+        texts.iter().map(|text| Secret::from(*text)).collect()
+    }
+
+    /// RFC 4231, test case 2.
+    const JEFE: &str = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+
+    #[test]
+    fn tries_every_secret_against_every_tag() {
+        let parts: [&[u8]; 2] = [b"what do ya ", b"want for nothing?"];
+        let tags = [[7; TAG_BYTES], tag_from_hex(JEFE).unwrap()];
+        let check = |texts: &[&str]| hmac_sha256(&parts, &tags, &secrets(texts));
+        assert_eq!(check(&["Jefe"]), Ok(Genuine { secret: 0 }));
+        assert_eq!(check(&["", "other", "Jefe"]), Ok(Genuine { secret: 2 }));
+        assert_eq!(check(&["jefe"]), Err(NotGenuine::Mismatch));
+        assert_eq!(check(&[]), Err(NotGenuine::NoSecret));
+        assert_eq!(
+            hmac_sha256(&parts, &[], &secrets(&["Jefe"])),
+            Err(NotGenuine::Mismatch)
+        );
     }
 
     #[test]
-    fn any_signature_under_any_secret_and_nothing_else() {
-        let secrets = ["one", "two", ""].map(SecretString::from);
-        let check = |signatures: &[Vec<u8>]| hmac_sha256(&secrets, &[b"a", b"b"], signatures);
-        let wrong = sign("three", b"ab");
+    fn an_empty_secret_never_fits() {
+        let mac = Hmac::<Sha256>::new_from_slice(b"").unwrap();
+        let tag: Tag = mac.finalize().into_bytes().into();
         assert_eq!(
-            check(&[wrong.clone(), sign("two", b"ab")]),
-            Ok(Genuine { secret: 1 })
+            hmac_sha256(&[b""], &[tag], &secrets(&[""])),
+            Err(NotGenuine::NoSecret)
         );
-        assert_eq!(check(&[wrong]), Err(NotGenuine::Forged));
-        assert_eq!(check(&[]), Err(NotGenuine::Forged));
-        assert_eq!(check(&[sign("", b"ab")]), Err(NotGenuine::Forged));
-        assert_eq!(
-            check(&[sign("two", b"ab")[..31].to_vec()]),
-            Err(NotGenuine::Forged)
-        );
-        assert_eq!(
-            hmac_sha256(&[], &[b"ab"], &[sign("one", b"ab")]),
-            Err(NotGenuine::Forged)
-        );
+        assert_eq!(same(b"", &secrets(&["", ""])), Err(NotGenuine::NoSecret));
+    }
+
+    #[test]
+    fn compares_tokens_as_they_stand() {
+        let held = secrets(&["alpha", "beta"]);
+        assert_eq!(same(b"beta", &held), Ok(Genuine { secret: 1 }));
+        for sent in [&b"bet"[..], b"betaa", b"", b"BETA"] {
+            assert_eq!(same(sent, &held), Err(NotGenuine::Mismatch));
+        }
+    }
+
+    #[test]
+    fn a_tag_is_64_lower_case_digits() {
+        assert!(tag_from_hex(JEFE).is_some());
+        for text in [
+            "",
+            "5b",
+            &JEFE.to_uppercase(),
+            &JEFE[1..],
+            &format!("{JEFE}00"),
+        ] {
+            assert!(tag_from_hex(text).is_none(), "{text}");
+        }
     }
 }

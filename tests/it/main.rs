@@ -4,11 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    missing_docs,
-    reason = "a test that cannot go on must stop"
+    reason = "a test stops at the first surprise"
 )]
 
-mod bench;
-mod forward;
-mod ledger;
-mod world;
+mod golden;
