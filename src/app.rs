@@ -39,6 +39,9 @@ pub enum AppError {
     Other(String),
 }
 
+/// The setting by which a provider learns of a switch.
+const SWITCHED_AT: &str = "switched_at";
+
 /// One configured source, ready to take deliveries.
 pub struct Source {
     /// Its provider, which verifies and reads.
@@ -249,12 +252,18 @@ fn switch_word(source: &config::Source) -> String {
     chosen.unwrap_or("charge").to_owned()
 }
 
+/// The ledger knows when a source last changed which event is the payment, and
+/// nobody else may say so.
 fn build(
     name: &str,
     source: &config::Source,
     since: Option<Time>,
 ) -> Result<Box<dyn Provider>, ConfigError> {
-    provider::build(&source.provider, source.settings.clone(), since).map_err(|error| {
-        ConfigError::at(format!("sources.{name}.{}", error.key()), error.to_string())
-    })
+    let mut settings = source.settings.clone();
+    settings.remove(SWITCHED_AT);
+    if let Some(since) = since {
+        settings.insert(SWITCHED_AT.to_owned(), since.to_string().into());
+    }
+    provider::build(&source.provider, settings)
+        .map_err(|error| ConfigError::at(format!("sources.{name}.{}", error.key), error.why))
 }

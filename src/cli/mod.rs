@@ -89,8 +89,8 @@ async fn dispatch(args: Args, env: &Env) -> anyhow::Result<u8> {
 /// Reads the configuration; the secrets only where a command needs them.
 fn config(file: Option<&Path>, env: &Env, secrets: bool) -> Result<Arc<Config>, ConfigError> {
     let config = match secrets {
-        true => Config::load(file, env, &provider::NAMES)?,
-        false => Config::read(file, env, &provider::NAMES)?,
+        true => Config::load(file, env, provider::NAMES)?,
+        false => Config::read(file, env, provider::NAMES)?,
     };
     Ok(Arc::new(config))
 }

@@ -103,7 +103,7 @@ impl Stage {
             folder.path().join("demo.toml"),
             &text,
             &Env::of([]),
-            &provider::NAMES,
+            provider::NAMES,
         )?;
         config.reload_secrets()?;
         let service = Service::start(Arc::new(config), clock.clone(), None).await?;

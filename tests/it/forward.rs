@@ -362,6 +362,19 @@ async fn the_api_keeps_roles_apart_and_links_are_idempotent() {
         world.api(LINKER, "GET", link, None).await.1["customer_key"],
         json!("acme")
     );
+    world.strike().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_states_refunds_and_lists_payments() {
+    let mut world = World::new().await;
+    let link = "/api/v1/sources/stripe/links/customer/cus_A";
+    world
+        .stripe("customer.created", customer("cus_A", "acme"))
+        .await;
+    world
+        .stripe("charge.succeeded", charge("ch_1", 4999, Some("cus_A")))
+        .await;
     world.wait_for("ch_1", "settled").await;
     let refund = Some(json!({"refund_id": "r1", "amount": 500}));
     let path = "/api/v1/payments/stripe/ch_1/refunds";

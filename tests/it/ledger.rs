@@ -5,7 +5,7 @@ use tributary::ledger::book::State;
 use tributary::ledger::{
     Decision, Filter, LedgerError, NewLink, Outcome200, Outgoing, ReadBack, Statement,
 };
-use tributary::movement::Class;
+use tributary::movement::{Alias, Class};
 use tributary::plan::Policy;
 use tributary::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS};
 
@@ -173,7 +173,10 @@ async fn a_reversal_of_two_possible_payments_is_held_until_it_is_attached() {
     bench.deliver(customer("cus_A", "acme", 1)).await;
     for id in ["ch_1", "ch_2"] {
         let mut sale = charge(id, 4999, Some("cus_A"));
-        sale.aliases.push(alias(id, "order", "o_1"));
+        sale.aliases.push(Alias {
+            money: false,
+            ..alias(id, "order", "o_1")
+        });
         bench.deliver(sale).await;
     }
     let mut back = refund_of_intent("o_1", "re_1", 500, 5);
@@ -219,6 +222,19 @@ async fn the_same_money_at_two_sources_is_counted_once() {
             .unwrap()
             .contains("the same money as stripe ch_1")
     );
+}
+
+#[tokio::test]
+async fn the_same_money_under_two_ids_of_one_source_is_counted_once() {
+    let (mut bench, mut there) = (Bench::new(), There::default());
+    bench.deliver(customer("cus_A", "acme", 1)).await;
+    bench.deliver(charge("ch_1", 4999, Some("cus_A"))).await;
+    let mut invoice = charge("in_1", 4999, Some("cus_A"));
+    invoice.aliases = vec![alias("in_1", "payment_intent", "pi_ch_1")];
+    bench.deliver(invoice).await;
+    bench.run(&mut there).await;
+    assert_eq!(there.sum(), 4999);
+    assert_eq!(bench.state("in_1").await, State::Held);
 }
 
 #[tokio::test]

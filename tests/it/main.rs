@@ -4,7 +4,12 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    missing_docs,
     reason = "a test stops at the first surprise"
 )]
 
+mod bench;
+mod forward;
 mod golden;
+mod ledger;
+mod world;

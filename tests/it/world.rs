@@ -124,7 +124,7 @@ impl World {
 
     pub fn config(&self) -> Arc<Config> {
         let file = self.dir.path().join("test.toml");
-        let config = Config::parse(file, &self.text, &env(), &tributary::provider::NAMES).unwrap();
+        let config = Config::parse(file, &self.text, &env(), tributary::provider::NAMES).unwrap();
         config.reload_secrets().unwrap();
         Arc::new(config)
     }

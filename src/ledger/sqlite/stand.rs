@@ -179,8 +179,9 @@ impl Tx<'_> {
         }
     }
 
-    /// The payment of another source that carries a money id of this one, at the
-    /// same destination, and was here first.
+    /// The captured payment that carries a money id of this one, at the same
+    /// destination, and was here first: at another source, or at this one under
+    /// another id, as where a source changes from charges to invoices.
     fn same_money_as(&self, row: &PaymentRow) -> Result<Option<String>, LedgerError> {
         self.one(
             "SELECT sources.name || ' ' || theirs.payment_id
@@ -190,10 +191,10 @@ impl Tx<'_> {
                   AND other.payment < ours.payment AND other.money = 1
              JOIN payments AS theirs ON theirs.payment = other.payment
              JOIN sources ON sources.source = theirs.source
-             WHERE ours.payment = ?1 AND ours.money = 1 AND theirs.source <> ?2
-                   AND theirs.destination = ?3 AND theirs.gross > 0
+             WHERE ours.payment = ?1 AND ours.money = 1
+                   AND theirs.destination = ?2 AND theirs.gross > 0
              LIMIT 1",
-            params![row.payment, row.source_row, row.destination],
+            params![row.payment, row.destination],
             |row| row.get(0),
         )
     }

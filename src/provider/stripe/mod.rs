@@ -18,6 +18,7 @@ use serde::Deserialize;
 
 use self::objects::{Envelope, Kind, Stamp};
 use super::{Document, Genuine, NotGenuine, Provider, Request, Secret, SettingsError, Unreadable};
+use crate::config::number;
 use crate::movement::{Movement, Reading, Scope, Subject};
 use crate::time::{SECOND_MS, Time};
 
@@ -56,10 +57,10 @@ const LOOKUP: &[&str] = &[
 
 /// How old a signature may be. Five minutes is what the official SDKs take;
 /// every retry is signed anew.
-const TOLERANCE_DEFAULT_SECONDS: i64 = 300;
+const TOLERANCE_DEFAULT_SECONDS: u32 = 300;
 
 /// The longest tolerance: a day. Beyond it a replay is not stopped at all.
-const TOLERANCE_MAX_SECONDS: i64 = 86_400;
+const TOLERANCE_MAX_SECONDS: u32 = 86_400;
 
 /// The object that stands for a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Default)]
@@ -88,22 +89,17 @@ struct Settings {
     payment_event: PaymentEvent,
     #[serde(default)]
     invoice_amount: InvoiceAmount,
-    #[serde(default = "tolerance_default", deserialize_with = "tolerance")]
-    tolerance_seconds: i64,
+    #[serde(
+        default = "tolerance_default",
+        deserialize_with = "number::<_, 1, TOLERANCE_MAX_SECONDS>"
+    )]
+    tolerance_seconds: u32,
     #[serde(default, deserialize_with = "moment")]
     switched_at: Option<Time>,
 }
 
-fn tolerance_default() -> i64 {
+fn tolerance_default() -> u32 {
     TOLERANCE_DEFAULT_SECONDS
-}
-
-fn tolerance<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    let seconds = i64::deserialize(deserializer)?;
-    match (1..=TOLERANCE_MAX_SECONDS).contains(&seconds) {
-        true => Ok(seconds),
-        false => Err(serde::de::Error::custom("must be from 1 to 86400 seconds")),
-    }
 }
 
 fn moment<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Time>, D::Error> {
@@ -135,7 +131,7 @@ impl Stripe {
         Ok(Stripe {
             payment_event: settings.payment_event,
             invoice_amount: settings.invoice_amount,
-            tolerance_ms: settings.tolerance_seconds * SECOND_MS,
+            tolerance_ms: i64::from(settings.tolerance_seconds) * SECOND_MS,
             switched_at: settings.switched_at,
         })
     }
