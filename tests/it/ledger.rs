@@ -3,7 +3,7 @@
 use tributary::destination::Outcome;
 use tributary::ledger::book::State;
 use tributary::ledger::{
-    Decision, Filter, LedgerError, NewLink, Outcome200, Outgoing, ReadBack, Statement,
+    Decision, Filter, LedgerError, NewLink, Outgoing, ReadBack, Statement, Taken,
 };
 use tributary::movement::{Alias, Class};
 use tributary::plan::Policy;
@@ -70,20 +70,17 @@ async fn the_same_delivery_is_a_duplicate_and_other_contents_are_not() {
     let mut bench = Bench::new();
     let mut reading = charge("ch_1", 4999, None);
     reading.delivery_id = Some("evt_same".to_owned());
-    assert_eq!(
-        bench.deliver(reading.clone()).await.status,
-        Outcome200::Recorded
-    );
+    assert_eq!(bench.deliver(reading.clone()).await.status, Taken::Recorded);
     for _ in 0..4 {
         assert_eq!(
             bench.deliver(reading.clone()).await.status,
-            Outcome200::Duplicate
+            Taken::Duplicate
         );
     }
     let mut other = charge("ch_1", 5000, None);
     other.delivery_id = Some("evt_same".to_owned());
     let recorded = bench.deliver(other).await;
-    assert_eq!(recorded.status, Outcome200::Recorded);
+    assert_eq!(recorded.status, Taken::Recorded);
     assert!(
         recorded.delivery.starts_with("evt_same~"),
         "{}",

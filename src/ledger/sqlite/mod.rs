@@ -6,13 +6,15 @@
 //! with 200 survives a power cut. This is not a pool of general connections:
 //! every statement belongs to a verb.
 
-mod forward;
+mod begin;
+mod customers;
 mod links;
 mod people;
 mod read;
 mod readback;
 mod record;
 mod schema;
+mod settle;
 mod stand;
 mod story;
 mod tx;

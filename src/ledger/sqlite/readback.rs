@@ -6,7 +6,7 @@
 
 use rusqlite::params;
 
-use super::forward::FIRST_READ_BACK_MS;
+use super::settle::FIRST_READ_BACK_MS;
 use super::stand::{CALL, READ_BACK};
 use super::tx::{PaymentRow, Tx, from_word};
 use super::{LedgerError, Store};

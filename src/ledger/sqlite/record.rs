@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::tx::{Tx, word_of};
 use super::{LedgerError, Store};
 use crate::ledger::book::State;
-use crate::ledger::{Delivery, Outcome200, Recorded};
+use crate::ledger::{Delivery, Recorded, Taken};
 use crate::movement::{Alias, Clue, Fact, Link, Movement, Reading, Scope, Subject};
 use crate::time::Time;
 
@@ -122,7 +122,7 @@ impl Tx<'_> {
             params![row, delivery.received_at.ms()],
         )?;
         Ok(Recorded {
-            status: Outcome200::Duplicate,
+            status: Taken::Duplicate,
             delivery: delivery_id,
             woke: false,
         })
@@ -446,13 +446,13 @@ impl Tx<'_> {
 }
 
 /// How a delivery is taken, the event's name, and why nothing comes of it.
-fn verdict(reading: &Result<Reading, String>) -> (Outcome200, &str, Option<&str>) {
+fn verdict(reading: &Result<Reading, String>) -> (Taken, &str, Option<&str>) {
     match reading {
         Ok(reading) => match &reading.ignored {
-            Some(why) => (Outcome200::Ignored, &reading.event, Some(why)),
-            None => (Outcome200::Recorded, &reading.event, None),
+            Some(why) => (Taken::Ignored, &reading.event, Some(why)),
+            None => (Taken::Recorded, &reading.event, None),
         },
-        Err(why) => (Outcome200::Unreadable, "", Some(why)),
+        Err(why) => (Taken::Unreadable, "", Some(why)),
     }
 }
 

@@ -1,0 +1,231 @@
+//! Beginning a call: the intent is on disk before anything is sent.
+//!
+//! [`Tx::begin`] plans on the facts as they are in its own transaction. The row
+//! it leaves behind is unknown, and an unknown row allows nothing but a
+//! read-back: that is the claim, and what keeps a payment safe.
+
+use rusqlite::params;
+
+use super::stand::{CALL, Folded, READ_BACK};
+use super::tx::{Tx, by_word, word_of};
+use super::{LedgerError, Store};
+use crate::destination::NewTransaction;
+use crate::ledger::book;
+use crate::ledger::{Begun, Claim, Note, Outgoing, Turn};
+use crate::money::Minor;
+use crate::plan::{Call, Step};
+use crate::time::{SECOND_MS, Time};
+
+/// Payments looked at in one turn that turned out to need no call; beyond it the
+/// turn ends, so that a command of the writer stays short.
+pub(super) const LOOKS_MOST: u8 = 64;
+
+/// After a call's deadline its holder still has this long to report before the
+/// transaction is read back.
+pub(super) const REPORT_MS: i64 = 30 * SECOND_MS;
+
+impl Store {
+    /// As [`crate::ledger::Ledger::begin`].
+    pub(in crate::ledger) async fn begin(
+        &self,
+        destination: &str,
+        backfill_first: bool,
+    ) -> Result<Turn, LedgerError> {
+        let destination = destination.to_owned();
+        self.write(move |tx| {
+            Ok(Turn {
+                begun: tx.begin(&destination, backfill_first)?,
+                read_backs: tx.read_backs_due(&destination)?,
+            })
+        })
+        .await
+    }
+
+    /// As [`crate::ledger::Ledger::note`].
+    pub(in crate::ledger) async fn note(&self, note: Note) -> Result<Time, LedgerError> {
+        self.write(move |tx| {
+            tx.run(
+                "INSERT INTO destinations (name, status) VALUES (?1, ?2)
+                 ON CONFLICT (name) DO UPDATE SET status = excluded.status",
+                params![note.destination, note.status],
+            )?;
+            tx.paused_until(&note.destination)
+        })
+        .await
+    }
+}
+
+impl Tx<'_> {
+    /// Until when a destination asked to be left alone.
+    fn paused_until(&self, destination: &str) -> Result<Time, LedgerError> {
+        let found = self.one(
+            "SELECT paused_until FROM destinations WHERE name = ?1",
+            [destination],
+            |row| row.get(0),
+        )?;
+        Ok(Time(found.unwrap_or(0)))
+    }
+
+    fn begin(&self, destination: &str, backfill_first: bool) -> Result<Option<Begun>, LedgerError> {
+        if self.paused_until(destination)? > self.now {
+            return Ok(None);
+        }
+        if let Some(begun) = self.begin_probe(destination)? {
+            return Ok(Some(begun));
+        }
+        for _ in 0..LOOKS_MOST {
+            let Some(payment) = self.next_due(destination, backfill_first)? else {
+                return Ok(None);
+            };
+            let folded = self.fold(payment)?;
+            if let Some(begun) = self.begin_call(&folded)? {
+                return Ok(Some(begun));
+            }
+        }
+        Ok(None)
+    }
+
+    fn read_backs_due(&self, destination: &str) -> Result<bool, LedgerError> {
+        let found: Option<i64> = self.one(
+            "SELECT payment FROM payments
+             WHERE destination = ?1 AND turn = ?2 AND turn > 0 AND lane IN (0, 1) AND due_at <= ?3
+             LIMIT 1",
+            params![destination, READ_BACK, self.now.ms()],
+            |row| row.get(0),
+        )?;
+        Ok(found.is_some())
+    }
+
+    fn next_due(
+        &self,
+        destination: &str,
+        backfill_first: bool,
+    ) -> Result<Option<i64>, LedgerError> {
+        let lanes = if backfill_first { [1, 0] } else { [0, 1] };
+        for lane in lanes {
+            let found = self.one(
+                "SELECT payment FROM payments
+                 WHERE destination = ?1 AND turn = ?2 AND turn > 0 AND lane = ?3 AND due_at <= ?4
+                 ORDER BY due_at LIMIT 1",
+                params![destination, CALL, lane, self.now.ms()],
+                |row| row.get(0),
+            )?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Puts the intent on disk; `None` where the payment needs no call now.
+    pub(super) fn begin_call(&self, folded: &Folded) -> Result<Option<Begun>, LedgerError> {
+        let (row, standing) = (&folded.row, &folded.standing);
+        let source = self.terms(&row.source)?;
+        let deadline = self.now.plus(source.timeout_ms);
+        let (call, seq, kind, amount) = match &standing.step {
+            Step::Post { seq, .. } => {
+                let Some(transaction) = book::transaction(&folded.book, source, standing) else {
+                    return Ok(None);
+                };
+                let amount = transaction.amount;
+                self.write_intent(folded, *seq, &transaction)?;
+                (Outgoing::Post(transaction), *seq, Call::Post, amount)
+            }
+            Step::Delete { seq } => {
+                self.run(
+                    "UPDATE transactions SET state = 'delete_unknown' WHERE payment = ?1 AND seq = ?2",
+                    params![row.payment, seq],
+                )?;
+                let (key, amount) = self.key_of(row.payment, *seq)?;
+                (Outgoing::Delete { key }, *seq, Call::Delete, amount)
+            }
+            Step::Confirm { .. } | Step::Hold(_) | Step::Nothing => return Ok(None),
+        };
+        let attempt = self.insert(
+            "INSERT INTO attempts (payment, seq, call, amount, begun_at, deadline)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
+                row.payment,
+                seq,
+                word_of(&kind)?,
+                amount,
+                self.now.ms(),
+                deadline.ms()
+            ],
+        )?;
+        // Unknown from here on: fold gives the read-back the turn, should
+        // nobody come back to settle.
+        self.run(
+            "UPDATE payments SET turn = ?2, due_at = ?3, claim = ?4 WHERE payment = ?1",
+            params![
+                row.payment,
+                READ_BACK,
+                deadline.plus(REPORT_MS).ms(),
+                attempt
+            ],
+        )?;
+        self.fold(row.payment)?;
+        Ok(Some(Begun {
+            claim: Claim {
+                payment: row.payment,
+                attempt,
+            },
+            source: row.source.clone(),
+            payment_id: row.payment_id.clone(),
+            deadline,
+            call,
+        }))
+    }
+
+    fn key_of(&self, payment: i64, seq: u32) -> Result<(String, Minor), LedgerError> {
+        let found = self.one(
+            "SELECT key, amount FROM transactions WHERE payment = ?1 AND seq = ?2",
+            params![payment, seq],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        found.ok_or_else(|| LedgerError::Unusable("a planned transaction has no row".to_owned()))
+    }
+
+    fn write_intent(
+        &self,
+        folded: &Folded,
+        seq: u32,
+        transaction: &NewTransaction,
+    ) -> Result<(), LedgerError> {
+        let row = &folded.row;
+        let reversal_of = transaction
+            .metadata
+            .iter()
+            .find(|(name, _)| name == "reversal_of");
+        let written = self.run(
+            "INSERT INTO transactions (payment, seq, destination, key, customer, customer_by,
+                 currency, amount, created_at, reversal_of, state)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'post_unknown')
+             ON CONFLICT (payment, seq) DO UPDATE
+             SET destination = excluded.destination, key = excluded.key,
+                 customer = excluded.customer, customer_by = excluded.customer_by,
+                 currency = excluded.currency, amount = excluded.amount,
+                 created_at = excluded.created_at, reversal_of = excluded.reversal_of,
+                 state = excluded.state, note = NULL
+             WHERE transactions.state = 'absent'",
+            params![
+                row.payment,
+                seq,
+                row.destination,
+                transaction.key,
+                transaction.customer.value,
+                by_word(transaction.customer.by),
+                transaction.currency.code(),
+                transaction.amount,
+                transaction.created_at.ms(),
+                reversal_of.map(|(_, key)| key),
+            ],
+        )?;
+        match written {
+            1 => Ok(()),
+            _ => Err(LedgerError::Unusable(
+                "a transaction would be posted that is not known to be absent".to_owned(),
+            )),
+        }
+    }
+}
