@@ -8,7 +8,7 @@ mod check;
 mod show;
 mod verbs;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -131,10 +131,10 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// A table fits the terminal; elsewhere its lines are as long as they are.
+/// The columns of the terminal, where standard output is one.
 fn width() -> Option<u16> {
-    const COLUMNS_FALLBACK: u16 = 160;
-    std::io::stdout().is_terminal().then_some(COLUMNS_FALLBACK)
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(size.ws_col)
 }
 
 /// Why a ledger's error ends a command.

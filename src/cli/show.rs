@@ -1,18 +1,23 @@
 //! Tables and stories as text.
 
-use comfy_table::{CellAlignment, ContentArrangement, Table};
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
 use super::{print, width};
 use crate::ledger::story::{PaymentView, Story};
 use crate::money::{Currency, Minor};
 use crate::ops::Tally;
 
-/// A table with a head line and plain lines: it can be read and cut.
+/// One line under the head and nothing else.
+const HEAD_LINE: TableStyle =
+    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+
+/// A table with a head line. On a terminal its columns fit; elsewhere every row
+/// is one line, so that it can be cut and searched.
 pub(crate) fn table(head: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(HEAD_LINE);
     if let Some(width) = width() {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
         table.set_width(width);
     }
     table.set_header(head.to_vec());

@@ -55,6 +55,7 @@ pub struct PaymentView {
 #[derive(Clone, Debug, Serialize)]
 pub struct Story {
     /// The payment as it stands now; `None` for a delivery without payments.
+    #[serde(flatten)]
     pub payment: Option<PaymentView>,
     /// Why it stands so, as a pair of sentences for a person.
     pub summary: String,

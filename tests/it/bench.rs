@@ -8,11 +8,12 @@ use tributary::destination::Outcome;
 use tributary::ledger::book::{SourceTerms, State};
 use tributary::ledger::story::PaymentView;
 use tributary::ledger::{
-    AllTerms, Begun, Delivery, Filter, Ledger, Opening, Outgoing, ReadBack, Recorded, Seen, Word,
+    AllTerms, Begun, Delivery, Filter, Ledger, LedgerError, Opening, Outgoing, ReadBack, Recorded,
+    Seen, Word,
 };
 use tributary::money::Currency;
 use tributary::movement::{
-    Alias, Authority, Basis, Class, Clue, Fact, Link, Movement, Reading, Scope, Subject, rank,
+    Alias, Authority, Basis, Class, Clue, Fact, Link, Movement, Reading, Subject, rank,
 };
 use tributary::plan::{Policy, Terms};
 use tributary::time::{Clock, HOUR_MS, SECOND_MS, Time};
@@ -92,23 +93,29 @@ impl Bench {
         self.deliver_to("stripe", reading).await
     }
 
-    pub async fn deliver_to(&mut self, source: &str, mut reading: Reading) -> Recorded {
+    pub async fn deliver_to(&mut self, source: &str, reading: Reading) -> Recorded {
+        let delivery = self.delivery(source, reading);
+        self.ledger.record(delivery).await.unwrap()
+    }
+
+    pub async fn try_deliver(&mut self, reading: Reading) -> Result<Recorded, LedgerError> {
+        let delivery = self.delivery("stripe", reading);
+        self.ledger.record(delivery).await
+    }
+
+    fn delivery(&mut self, source: &str, mut reading: Reading) -> Delivery {
         self.deliveries += 1;
         if reading.delivery_id.is_none() {
             reading.delivery_id = Some(format!("evt_{}", self.deliveries));
         }
-        reading.scope = Scope {
-            live: Some(reading.scope.live.unwrap_or(true)),
-            ..reading.scope
-        };
-        let delivery = Delivery {
+        reading.scope.live = Some(reading.scope.live.unwrap_or(true));
+        Delivery {
             source: source.to_owned(),
             body: serde_json::to_vec(&reading).unwrap().into(),
             received_at: self.clock.now(),
             secret: 0,
             reading: Ok(reading),
-        };
-        self.ledger.record(delivery).await.unwrap()
+        }
     }
 
     pub async fn payment(&self, id: &str) -> PaymentView {

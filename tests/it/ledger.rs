@@ -770,3 +770,32 @@ async fn a_second_serve_is_refused_and_a_vanished_source_too() {
     let vanished = again(false, Default::default()).err().unwrap().to_string();
     assert!(vanished.contains("retired = true"), "{vanished}");
 }
+
+#[tokio::test]
+async fn a_locked_file_closes_intake_and_it_recovers_by_itself() {
+    let mut bench = Bench::new();
+    bench.deliver(charge("ch_1", 4999, None)).await;
+    // Another program holds the file for longer than a command waits.
+    let file = bench.dir.path().join("ledger.db");
+    let other = rusqlite::Connection::open(&file).unwrap();
+    other
+        .busy_timeout(std::time::Duration::from_secs(5))
+        .unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let locked = tokio::time::timeout(
+        std::time::Duration::from_secs(8),
+        bench.try_deliver(charge("ch_2", 100, None)),
+    );
+    let refused = locked.await.unwrap();
+    assert!(
+        matches!(refused, Err(LedgerError::Unavailable(_))),
+        "{refused:?}"
+    );
+    assert!(bench.ledger.health().is_err());
+    other.execute_batch("ROLLBACK").unwrap();
+    // The forwarder's look is enough to find out that writing works again.
+    assert!(bench.begin().await.is_none());
+    assert_eq!(bench.ledger.health(), Ok(()));
+    bench.deliver(charge("ch_2", 100, None)).await;
+    assert_eq!(bench.payment("ch_2").await.gross, Some(100));
+}

@@ -54,9 +54,29 @@ pub(super) fn lock(path: &Path) -> Result<File, LedgerError> {
 
 /// A connection that may write.
 pub(super) fn connect(path: &Path) -> Result<Connection, LedgerError> {
+    make_private(path)?;
     let conn = Connection::open(path).map_err(|error| unusable(path, &error))?;
     set_up(&conn).map_err(|error| unusable(path, &error))?;
     Ok(conn)
+}
+
+/// A new ledger is its owner's alone: the bodies in it are about people.
+fn make_private(path: &Path) -> Result<(), LedgerError> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let made = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    match made {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(LedgerError::Unusable(format!(
+                "cannot make the ledger {}: {error}",
+                path.display()
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A connection that only reads.

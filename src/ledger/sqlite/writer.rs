@@ -23,6 +23,10 @@ const WAITING_MOST: usize = 4_096;
 /// busy listener, few enough that the first is not kept long.
 const BATCH_MOST: usize = 512;
 
+/// A write that changes nothing of the books.
+const PROBE: &str = "INSERT INTO meta (name, value) VALUES ('probed_at', ?1)
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+
 /// What a command leaves behind: how to answer once the commit's fate is known.
 type Answer = Box<dyn FnOnce(Option<LedgerError>) + Send>;
 /// A command: runs inside its savepoint; true keeps it.
@@ -116,12 +120,20 @@ fn write_all(
                 Err(gone)
             }
         };
-        let trouble = ended.err();
-        if trouble.is_some() {
-            // A connection that failed a commit is not trusted again.
-            open = None;
+        match ended {
+            // Only a commit that wrote proves that writing works.
+            Ok(true) => *lock(&shared.trouble) = None,
+            Ok(false) => {}
+            Err(error) => {
+                // A connection that failed a commit is not trusted again.
+                open = None;
+                let why = error.to_string();
+                let before = lock(&shared.trouble).replace(why.clone());
+                if before.as_ref() != Some(&why) {
+                    tracing::error!(why, "the ledger cannot be written; intake answers 503");
+                }
+            }
         }
-        *lock(&shared.trouble) = trouble.map(|error| error.to_string());
     }
 }
 
@@ -134,14 +146,20 @@ impl Drop for Ended<'_> {
     }
 }
 
-/// Runs a batch in one transaction and answers every command.
-fn commit(conn: &Connection, shared: &Shared, batch: Vec<Command>) -> Result<(), LedgerError> {
+/// Runs a batch in one transaction and answers every command. True where
+/// something was written.
+fn commit(conn: &Connection, shared: &Shared, batch: Vec<Command>) -> Result<bool, LedgerError> {
     metrics::histogram!(crate::metrics::COMMIT_DELIVERIES)
         .record(u32::try_from(batch.len()).unwrap_or(u32::MAX));
     let begun = shared.clock.read();
     let mut answers = Vec::with_capacity(batch.len());
+    let changes = conn.total_changes();
     let ended = (|| {
         conn.execute_batch("BEGIN IMMEDIATE")?;
+        if lock(&shared.trouble).is_some() {
+            // While there is trouble every batch tries to write.
+            conn.execute(PROBE, [shared.clock.now().to_string()])?;
+        }
         let tx = Tx::new(conn, &shared.terms, shared.clock.now());
         for command in batch {
             answers.push(in_savepoint(&tx, command)?);
@@ -159,7 +177,7 @@ fn commit(conn: &Connection, shared: &Shared, batch: Vec<Command>) -> Result<(),
     for answer in answers {
         answer(ended.as_ref().err().map(again));
     }
-    ended
+    ended.map(|()| conn.total_changes() > changes)
 }
 
 /// Runs one command; an error here is the whole batch's.
