@@ -9,6 +9,8 @@
 )]
 
 mod bench;
+mod binary;
+mod crash;
 mod forward;
 mod ledger;
 mod world;
