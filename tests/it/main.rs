@@ -10,6 +10,7 @@
 
 mod bench;
 mod binary;
+mod cli;
 mod crash;
 mod forward;
 mod ledger;
