@@ -396,6 +396,24 @@ async fn links_refunds_and_reversals_are_stated_beside_the_service() {
     refund_of("ch_1", "0", 1);
     refund_of("ch_none", "5", 1);
     refund_of("ch_1", "5.00", 2);
+    folder.expect(
+        0,
+        &[
+            "refund",
+            "stripe",
+            "ch_1",
+            "--refund-id",
+            " r1 ",
+            "--amount",
+            "300",
+        ],
+    );
+    folder.wait_for("ch_1", "settled").await;
+    assert_eq!(
+        folder.payment("ch_1")["forwarded"],
+        700,
+        "spaces made a second refund"
+    );
 
     let mut astray = refund("re_9", "ch_2", 400);
     astray["charge"] = Value::Null;
