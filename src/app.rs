@@ -26,13 +26,13 @@ use crate::time::{Clock, HOUR_MS, SECOND_MS, Time};
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// Exit code 2.
-    #[error("{0}")]
+    #[error(transparent)]
     Config(#[from] ConfigError),
     /// Exit code 1.
-    #[error("{0}")]
+    #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// Exit code 1.
-    #[error("{0}")]
+    #[error(transparent)]
     Listen(#[from] crate::http::listen::BindError),
     /// Exit code 1.
     #[error("{0}")]

@@ -9,6 +9,9 @@
 )]
 
 mod bench;
+mod binary;
+mod cli;
+mod crash;
 mod forward;
 mod golden;
 mod ledger;
