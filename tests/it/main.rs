@@ -4,8 +4,9 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::too_many_lines,
     missing_docs,
-    reason = "a test stops at the first surprise"
+    reason = "a test tells one story in one piece and stops at the first surprise"
 )]
 
 mod bench;
