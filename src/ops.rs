@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use crate::ledger::book::State;
-use crate::ledger::story::Story;
+use crate::ledger::story::{PaymentView, Story};
 use crate::ledger::{
     Decided, Decision, Filter, Ledger, LedgerError, LinkView, NewLink, Page, Statement, Word,
 };
@@ -259,12 +259,25 @@ fn states_for(decision: &Decision) -> &'static [State] {
     }
 }
 
-/// A page of payments.
+/// A page of payments; `plain` shows email addresses in full.
 ///
 /// # Errors
 /// As the ledger's.
-pub async fn payments(ledger: &Ledger, filter: Filter, limit: usize) -> Result<Page, LedgerError> {
-    ledger.payments(filter, limit).await
+pub async fn payments(
+    ledger: &Ledger,
+    filter: Filter,
+    limit: usize,
+    plain: bool,
+) -> Result<Page, LedgerError> {
+    let mut page = ledger.payments(filter, limit).await?;
+    if !plain {
+        page.items.iter_mut().for_each(mask_customer);
+    }
+    Ok(page)
+}
+
+fn mask_customer(payment: &mut PaymentView) {
+    payment.customer_key = payment.customer_key.as_deref().map(lookup::mask_email);
 }
 
 /// One payment's story; `plain` shows email addresses in full.
@@ -293,7 +306,7 @@ fn mask(story: &mut Story) {
         }
     }
     if let Some(payment) = &mut story.payment {
-        payment.customer_key = payment.customer_key.as_deref().map(lookup::mask_email);
+        mask_customer(payment);
     }
     for transaction in &mut story.transactions {
         let customer = &mut transaction.row.customer.value;

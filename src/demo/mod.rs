@@ -211,6 +211,9 @@ impl Stage {
 
     async fn summary(&self) -> anyhow::Result<()> {
         let summary = self.service.app.ledger.summary().await?;
+        if summary.states.is_empty() {
+            return Ok(());
+        }
         let states: Vec<String> = summary
             .states
             .iter()

@@ -14,7 +14,7 @@ pub struct Summary {
     pub states: BTreeMap<String, i64>,
     /// The oldest due time by destination.
     pub oldest_due: BTreeMap<String, Time>,
-    /// The newest delivery by source.
+    /// The newest delivery by source, or when the source was first configured.
     pub last_delivery: BTreeMap<String, Time>,
     /// Deliveries by source and status.
     pub deliveries: BTreeMap<(String, String), i64>,

@@ -193,7 +193,7 @@ impl Folder {
 
     /// A payment as `payments` prints it.
     pub fn payment(&self, id: &str) -> Value {
-        self.json(&["explain", "stripe", id])["payment"].clone()
+        self.json(&["explain", "stripe", id])
     }
 
     /// Waits until a payment is in a state.

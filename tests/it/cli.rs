@@ -291,7 +291,7 @@ async fn payments_are_listed_and_explained_beside_the_service() {
 
     for id in ["ch_1", "pi_ch_1", "evt_1"] {
         let story = folder.json(&["explain", "stripe", id]);
-        assert_eq!(story["payment"]["payment_id"], "ch_1", "{id}");
+        assert_eq!(story["payment_id"], "ch_1", "{id}");
         let ran = folder.expect(0, &["explain", "stripe", id]);
         assert!(ran.out.contains("is settled"), "{ran:?}");
         assert_eq!(ran.err, "");

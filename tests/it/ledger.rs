@@ -597,6 +597,8 @@ async fn test_money_zero_and_money_from_before_the_start_are_ignored() {
     for id in ["ch_test", "ch_zero", "ch_old"] {
         assert_eq!(bench.state(id).await, State::Ignored, "{id}");
     }
+    let reason = bench.payment("ch_test").await.reason.unwrap();
+    assert!(reason.contains("a test payment"), "{reason}");
     let reason = bench.payment("ch_old").await.reason.unwrap();
     assert!(
         reason.contains("5.00 USD of it went back") && reason.contains("clawback"),
@@ -798,4 +800,76 @@ async fn a_locked_file_closes_intake_and_it_recovers_by_itself() {
     assert_eq!(bench.ledger.health(), Ok(()));
     bench.deliver(charge("ch_2", 100, None)).await;
     assert_eq!(bench.payment("ch_2").await.gross, Some(100));
+}
+
+#[tokio::test]
+async fn only_the_serving_process_writes_a_switch_down() {
+    let mut bench = Bench::new();
+    assert_eq!(
+        bench
+            .ledger
+            .switched_at("stripe", "stripe", "charge")
+            .unwrap(),
+        None
+    );
+    bench.deliver(charge("ch_1", 4999, None)).await;
+    let beside = tributary::ledger::Ledger::open(tributary::ledger::Opening {
+        url: format!("sqlite:{}", bench.dir.path().join("ledger.db").display()),
+        terms: bench.terms.clone(),
+        clock: bench.clock.clone(),
+        serve: false,
+    })
+    .unwrap();
+    assert_eq!(
+        beside.switched_at("stripe", "stripe", "invoice").unwrap(),
+        None
+    );
+    bench.clock.advance(DAY_MS);
+    assert_eq!(
+        bench
+            .ledger
+            .switched_at("stripe", "stripe", "charge")
+            .unwrap(),
+        None
+    );
+    let switched = bench
+        .ledger
+        .switched_at("stripe", "stripe", "invoice")
+        .unwrap();
+    assert_eq!(switched, Some(bench.clock.now()));
+}
+
+#[tokio::test]
+async fn a_move_leaves_alone_what_says_itself_whose_it_is() {
+    let (mut bench, mut there) = (Bench::new(), There::default());
+    bench.deliver(customer("cus_A", "acme", 1)).await;
+    let mut own = charge("ch_own", 100, Some("cus_A"));
+    own.clues.push(tributary::movement::Clue {
+        payment_id: "ch_own".to_owned(),
+        field: "metadata.customer_key".to_owned(),
+        value: "its-own".to_owned(),
+        version: 1,
+    });
+    bench.deliver(own).await;
+    bench.deliver(charge("ch_1", 4999, Some("cus_A"))).await;
+    bench.run(&mut there).await;
+    let link = NewLink {
+        source: "stripe".to_owned(),
+        kind: "customer".to_owned(),
+        external_id: "cus_A".to_owned(),
+        customer_key: "other".to_owned(),
+        amount: None,
+        replace: true,
+        move_forwarded: true,
+    };
+    bench.ledger.link(link, bench.word()).await.unwrap();
+    bench.run(&mut there).await;
+    assert_eq!(
+        there.rows["stripe:ch_own"],
+        vec![("its-own".to_owned(), 100)]
+    );
+    assert_eq!(
+        there.rows["stripe:ch_1:2"],
+        vec![("other".to_owned(), 4999)]
+    );
 }

@@ -32,6 +32,15 @@ impl Store {
         backfill_first: bool,
     ) -> Result<Turn, LedgerError> {
         let destination = destination.to_owned();
+        // An idle forwarder only looks; in trouble its looks are also what finds
+        // out that writing works again.
+        let look = destination.clone();
+        if self.health().is_ok() && !self.read(move |tx| tx.anything_due(&look)).await? {
+            return Ok(Turn {
+                begun: None,
+                read_backs: false,
+            });
+        }
         self.write(move |tx| {
             Ok(Turn {
                 begun: tx.begin(&destination, backfill_first)?,
@@ -83,6 +92,18 @@ impl Tx<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Whether a turn could do anything at all: four index seeks.
+    fn anything_due(&self, destination: &str) -> Result<bool, LedgerError> {
+        let probe: Option<i64> = self.one(
+            "SELECT 1 FROM customers WHERE destination = ?1 AND next_probe_at <= ?2 LIMIT 1",
+            params![destination, self.now.ms()],
+            |row| row.get(0),
+        )?;
+        Ok(probe.is_some()
+            || self.next_due(destination, false)?.is_some()
+            || self.read_backs_due(destination)?)
     }
 
     fn read_backs_due(&self, destination: &str) -> Result<bool, LedgerError> {

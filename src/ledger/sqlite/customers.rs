@@ -220,7 +220,7 @@ impl Tx<'_> {
         if was > 0 {
             // Each is folded again before it is called, so a plain update will do.
             self.run(
-                "UPDATE payments SET state = 'due', turn = ?4, due_at = ?5, reason = NULL
+                "UPDATE payments SET state = 'due', turn = ?4, due_at = ?5, due_since = ?5, reason = NULL
                  WHERE destination = ?1 AND customer = ?2 AND customer_by = ?3
                        AND state = 'unattributed'",
                 params![

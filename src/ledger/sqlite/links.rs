@@ -127,10 +127,19 @@ impl Tx<'_> {
         let decision = Decision::Move {
             customer: link.customer_key.clone(),
         };
-        for payment in &forwarded {
+        // A payment that says itself whose it is was not found by this link.
+        let rule = format!("link:{}", link.kind);
+        let mut by_link = Vec::new();
+        for payment in forwarded {
+            let tried = self.look(payment)?.standing.finding.tried;
+            if tried.last().is_some_and(|tried| tried.rule == rule) {
+                by_link.push(payment);
+            }
+        }
+        for payment in &by_link {
             self.write_decision(*payment, &decision, word)?;
         }
-        Ok(forwarded)
+        Ok(by_link)
     }
 
     fn unlink(

@@ -41,8 +41,10 @@ pub struct Store {
     readers: Mutex<Vec<Connection>>,
     path: PathBuf,
     shared: Arc<Shared>,
+    /// True for the one process that serves.
+    serving: bool,
     /// Held while this process serves; the system lets it go at any end.
-    _serving: Option<File>,
+    _lock: Option<File>,
 }
 
 /// What every transaction sees.
@@ -81,7 +83,8 @@ impl Store {
             readers: Mutex::new(Vec::new()),
             path,
             shared,
-            _serving: serving,
+            serving: opening.serve,
+            _lock: serving,
         })
     }
 
@@ -90,7 +93,15 @@ impl Store {
         &self,
         verb: impl FnOnce(&Tx<'_>) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        self.writer.run(verb).await
+        self.writer.run(false, verb).await
+    }
+
+    /// The same for a delivery, which commits are counted by.
+    async fn write_delivery<T: Send + 'static>(
+        &self,
+        verb: impl FnOnce(&Tx<'_>) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        self.writer.run(true, verb).await
     }
 
     /// Runs `verb` on a reading connection, in one snapshot.
@@ -142,7 +153,8 @@ impl Store {
         word: &str,
     ) -> Result<Option<Time>, LedgerError> {
         let conn = schema::connect(&self.path)?;
-        schema::switched_at(&conn, source, provider, word, self.shared.clock.now())
+        let now = self.shared.clock.now();
+        schema::switched_at(&conn, (source, provider), word, self.serving.then_some(now))
     }
 }
 

@@ -84,7 +84,8 @@ impl Tx<'_> {
             after,
             refused,
         };
-        if let Some(refused) = refusal(&folded, decision) {
+        let live = self.terms(&folded.row.source)?.live;
+        if let Some(refused) = refusal(&folded, decision, live) {
             return Ok(line(folded.row.state, Some(refused)));
         }
         if dry_run {
@@ -324,7 +325,7 @@ impl Tx<'_> {
 }
 
 /// Why a decision does not fit a payment.
-fn refusal(folded: &Folded, decision: &Decision) -> Option<String> {
+fn refusal(folded: &Folded, decision: &Decision, destination_live: bool) -> Option<String> {
     let (state, rows) = (folded.row.state, &folded.book.rows);
     let under_way = rows.iter().any(Row::is_unknown);
     let live = rows.iter().any(|row| row.state == RowState::Live);
@@ -353,6 +354,11 @@ fn refusal(folded: &Folded, decision: &Decision) -> Option<String> {
             _ => None,
         },
         // What was from before the start waits for exactly this word.
+        Decision::Accept | Decision::Policy { .. }
+            if nothing_to_release(folded, destination_live) =>
+        {
+            Some("there is no money in it that could be forwarded".to_owned())
+        }
         Decision::Accept | Decision::Policy { .. } => {
             only(&[State::Held, State::Ignored], "release")
         }
@@ -368,6 +374,17 @@ fn refusal(folded: &Folded, decision: &Decision) -> Option<String> {
             }
         }
     }
+}
+
+/// Ignored for a reason that no word can change: no money, or the other mode.
+fn nothing_to_release(folded: &Folded, destination_live: bool) -> bool {
+    let no_money = folded
+        .standing
+        .position
+        .gross()
+        .is_none_or(|gross| gross == 0);
+    let other_mode = folded.row.live.is_some_and(|live| live != destination_live);
+    folded.row.state == State::Ignored && (no_money || other_mode)
 }
 
 /// What a decision will probably come to, for a dry run.

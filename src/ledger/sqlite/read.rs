@@ -111,17 +111,14 @@ impl Tx<'_> {
                 )?
                 .into_iter()
                 .collect(),
-            last_delivery: times(
-                "SELECT name, last_delivery FROM sources WHERE last_delivery IS NOT NULL",
-            )?,
+            last_delivery: times("SELECT name, coalesce(last_delivery, first_seen) FROM sources")?,
             paused_until: times("SELECT name, paused_until FROM destinations")?,
             ..Summary::default()
         };
         for source in self.all_terms().values() {
             let oldest: Option<i64> = self
                 .one(
-                    "SELECT min(due_at) FROM payments
-                 WHERE destination = ?1 AND turn IN (1, 2) AND turn > 0 AND lane IN (0, 1)",
+                    "SELECT min(due_since) FROM payments WHERE destination = ?1 AND turn > 0",
                     [&source.destination],
                     |row| row.get(0),
                 )?

@@ -25,7 +25,7 @@ impl Store {
         &self,
         delivery: Delivery,
     ) -> Result<Recorded, LedgerError> {
-        self.write(move |tx| tx.record(&delivery)).await
+        self.write_delivery(move |tx| tx.record(&delivery)).await
     }
 }
 
@@ -434,7 +434,7 @@ impl Tx<'_> {
         )?;
         if waiting.len() > usize::from(RELEASED_AT_ONCE) {
             self.run(
-                "UPDATE payments SET state = 'due', turn = 1, due_at = ?4, reason = NULL
+                "UPDATE payments SET state = 'due', turn = 1, due_at = ?4, due_since = ?4, reason = NULL
                  WHERE source = ?3 AND frozen = 0 AND state = 'unattributed' AND payment IN
                        (SELECT payment FROM clues WHERE value = ?1 AND field = ?2)",
                 params![external_id, kind, source_row, self.now.ms()],

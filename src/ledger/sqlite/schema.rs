@@ -137,19 +137,19 @@ pub(super) fn migrate(conn: &mut Connection) -> Result<(), LedgerError> {
     Ok(())
 }
 
+const NAME_SOURCE: &str = "INSERT INTO sources (name, provider, first_seen)
+    VALUES (?1, ?2, coalesce(?3, 0)) ON CONFLICT (name) DO NOTHING";
+
 /// Gives every configured source a row, and refuses a configuration from which
 /// a source with payments has vanished: its money could come back under
 /// another name and be paid twice.
 pub(super) fn name_sources(
     conn: &Connection,
     terms: &AllTerms,
-    _now: Time,
+    now: Time,
 ) -> Result<(), LedgerError> {
     for source in terms.values() {
-        conn.execute(
-            "INSERT INTO sources (name, provider) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING",
-            params![source.name, source.provider],
-        )?;
+        conn.execute(NAME_SOURCE, params![source.name, source.provider, now.ms()])?;
         let provider: String = conn.query_row(
             "SELECT provider FROM sources WHERE name = ?1",
             [&source.name],
@@ -190,25 +190,23 @@ pub(super) fn free_claims(conn: &Connection, now: Time) -> Result<(), LedgerErro
 }
 
 /// Since when a source's payments are what `word` says; `None` from the start.
+/// A change is written down only where `now` is given, which is by the process
+/// that serves: a look with another setting must not move money.
 pub(super) fn switched_at(
     conn: &Connection,
-    source: &str,
-    provider: &str,
+    (source, provider): (&str, &str),
     word: &str,
-    now: Time,
+    now: Option<Time>,
 ) -> Result<Option<Time>, LedgerError> {
-    conn.execute(
-        "INSERT INTO sources (name, provider) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING",
-        params![source, provider],
-    )?;
+    conn.execute(NAME_SOURCE, params![source, provider, now.map(Time::ms)])?;
     let (known, since): (String, Option<i64>) = conn.query_row(
         "SELECT switch_word, switch_since FROM sources WHERE name = ?1",
         [source],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
-    if known == word {
+    let Some(now) = now.filter(|_| known != word) else {
         return Ok(since.map(Time));
-    }
+    };
     let payments: Option<i64> = conn
         .query_row(
             "SELECT payment FROM payments JOIN sources USING (source) WHERE name = ?1 LIMIT 1",

@@ -232,7 +232,8 @@ impl Tx<'_> {
             "UPDATE payments SET currency = ?2, gross = ?3, reversed = ?4, forwarded = ?5,
                  occurred_at = ?6, state = ?7, reason = ?8, tried = ?9, customer = ?10,
                  customer_by = ?11, frozen = ?12, turn = ?13, due_at = ?14, claim = ?15,
-                 changed_at = ?16, destination = ?17
+                 changed_at = ?16, destination = ?17,
+                 due_since = CASE WHEN ?13 = 0 THEN NULL ELSE coalesce(due_since, ?16) END
              WHERE payment = ?1",
             params![
                 row.payment,

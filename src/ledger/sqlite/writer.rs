@@ -30,7 +30,13 @@ const PROBE: &str = "INSERT INTO meta (name, value) VALUES ('probed_at', ?1)
 /// What a command leaves behind: how to answer once the commit's fate is known.
 type Answer = Box<dyn FnOnce(Option<LedgerError>) + Send>;
 /// A command: runs inside its savepoint; true keeps it.
-type Command = Box<dyn FnOnce(&Tx<'_>) -> (bool, Answer) + Send>;
+type Run = Box<dyn FnOnce(&Tx<'_>) -> (bool, Answer) + Send>;
+
+/// A command and whether it records a delivery, which is what commits are counted by.
+struct Command {
+    run: Run,
+    delivery: bool,
+}
 
 /// The handle to the thread.
 pub(super) struct Writer {
@@ -59,11 +65,12 @@ impl Writer {
     /// Hands a verb in and waits for the commit.
     pub(super) async fn run<T: Send + 'static>(
         &self,
+        delivery: bool,
         verb: impl FnOnce(&Tx<'_>) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
         let closed = || LedgerError::Unavailable("nothing was written".to_owned());
         let (tell, told) = oneshot::channel();
-        let command: Command = Box::new(move |tx| {
+        let run: Run = Box::new(move |tx| {
             let result = verb(tx);
             let keep = result.is_ok();
             let answer: Answer = Box::new(move |failed| {
@@ -77,7 +84,10 @@ impl Writer {
             (keep, answer)
         });
         let sender = lock(&self.sender).clone().ok_or_else(closed)?;
-        sender.send(command).await.map_err(|_| closed())?;
+        sender
+            .send(Command { run, delivery })
+            .await
+            .map_err(|_| closed())?;
         drop(sender);
         told.await.map_err(|_| closed())?
     }
@@ -110,28 +120,38 @@ fn write_all(
         if open.is_none() {
             open = schema::connect(path).ok();
         }
-        let ended = match &open {
-            Some(conn) => commit(conn, shared, batch),
-            None => {
-                let gone =
-                    LedgerError::Unavailable("the ledger's file cannot be opened".to_owned());
-                // Dropped commands tell their callers that nothing was written.
-                drop(batch);
-                Err(gone)
-            }
+        let (answers, ended) = match &open {
+            Some(conn) => commit(conn, shared, &mut batch),
+            None => (Vec::new(), Err(cannot_open())),
         };
-        match ended {
-            // Only a commit that wrote proves that writing works.
-            Ok(true) => *lock(&shared.trouble) = None,
-            Ok(false) => {}
-            Err(error) => {
-                // A connection that failed a commit is not trusted again.
-                open = None;
-                let why = error.to_string();
-                let before = lock(&shared.trouble).replace(why.clone());
-                if before.as_ref() != Some(&why) {
-                    tracing::error!(why, "the ledger cannot be written; intake answers 503");
-                }
+        if ended.is_err() {
+            // A connection that failed a commit is not trusted again.
+            open = None;
+        }
+        // Whoever is answered may ask for the health next.
+        note_trouble(shared, &ended);
+        for answer in answers {
+            answer(ended.as_ref().err().map(again));
+        }
+        // Commands that never ran tell their callers so as they are dropped.
+        drop(batch);
+    }
+}
+
+fn cannot_open() -> LedgerError {
+    LedgerError::Unavailable("the ledger's file cannot be opened".to_owned())
+}
+
+/// Only a commit that wrote proves that writing works.
+fn note_trouble(shared: &Shared, ended: &Result<bool, LedgerError>) {
+    match ended {
+        Ok(true) => *lock(&shared.trouble) = None,
+        Ok(false) => {}
+        Err(error) => {
+            let why = error.to_string();
+            let before = lock(&shared.trouble).replace(why.clone());
+            if before.as_ref() != Some(&why) {
+                tracing::error!(why, "the ledger cannot be written; intake answers 503");
             }
         }
     }
@@ -146,11 +166,14 @@ impl Drop for Ended<'_> {
     }
 }
 
-/// Runs a batch in one transaction and answers every command. True where
+/// Runs a batch in one transaction and leaves in it what never ran. True where
 /// something was written.
-fn commit(conn: &Connection, shared: &Shared, batch: Vec<Command>) -> Result<bool, LedgerError> {
-    metrics::histogram!(crate::metrics::COMMIT_DELIVERIES)
-        .record(u32::try_from(batch.len()).unwrap_or(u32::MAX));
+fn commit(
+    conn: &Connection,
+    shared: &Shared,
+    batch: &mut Vec<Command>,
+) -> (Vec<Answer>, Result<bool, LedgerError>) {
+    let deliveries = batch.iter().filter(|command| command.delivery).count();
     let begun = shared.clock.read();
     let mut answers = Vec::with_capacity(batch.len());
     let changes = conn.total_changes();
@@ -161,8 +184,8 @@ fn commit(conn: &Connection, shared: &Shared, batch: Vec<Command>) -> Result<boo
             conn.execute(PROBE, [shared.clock.now().to_string()])?;
         }
         let tx = Tx::new(conn, &shared.terms, shared.clock.now());
-        for command in batch {
-            answers.push(in_savepoint(&tx, command)?);
+        for command in batch.drain(..) {
+            answers.push(in_savepoint(&tx, command.run)?);
         }
         conn.execute_batch("COMMIT")?;
         Ok::<(), LedgerError>(())
@@ -172,16 +195,17 @@ fn commit(conn: &Connection, shared: &Shared, batch: Vec<Command>) -> Result<boo
         let _ = conn.execute_batch("ROLLBACK");
     }
     let elapsed = shared.clock.read().boot_ms - begun.boot_ms;
-    metrics::histogram!(crate::metrics::COMMIT_SECONDS)
-        .record(crate::metrics::milliseconds(elapsed));
-    for answer in answers {
-        answer(ended.as_ref().err().map(again));
+    if deliveries > 0 {
+        metrics::histogram!(crate::metrics::COMMIT_DELIVERIES)
+            .record(u32::try_from(deliveries).unwrap_or(u32::MAX));
+        metrics::histogram!(crate::metrics::COMMIT_SECONDS)
+            .record(crate::metrics::milliseconds(elapsed));
     }
-    ended.map(|()| conn.total_changes() > changes)
+    (answers, ended.map(|()| conn.total_changes() > changes))
 }
 
 /// Runs one command; an error here is the whole batch's.
-fn in_savepoint(tx: &Tx<'_>, command: Command) -> Result<Answer, LedgerError> {
+fn in_savepoint(tx: &Tx<'_>, command: Run) -> Result<Answer, LedgerError> {
     let conn = tx.conn;
     conn.prepare_cached("SAVEPOINT command")?.execute([])?;
     let (keep, answer) = command(tx);

@@ -14,6 +14,7 @@ CREATE TABLE sources (
     -- Which event is the payment, and since when it is that one.
     switch_word  TEXT NOT NULL DEFAULT '',
     switch_since INTEGER,
+    first_seen    INTEGER NOT NULL,
     last_delivery INTEGER
 ) STRICT;
 
@@ -63,6 +64,7 @@ CREATE TABLE payments (
     -- Whose turn it is: 0 nobody's, 1 a call, 2 a read-back.
     turn          INTEGER NOT NULL DEFAULT 0 CHECK (turn IN (0, 1, 2)),
     due_at        INTEGER,
+    due_since     INTEGER,                    -- when it became somebody's turn
     claim         INTEGER,
     tries         INTEGER NOT NULL DEFAULT 0, -- calls in a row that did not settle
     patience_used INTEGER NOT NULL DEFAULT 0, -- ms that count towards retry_for
@@ -73,7 +75,7 @@ CREATE TABLE payments (
     -- The invariants once more, for a program that breaks them.
     CHECK ((gross IS NULL) = (currency IS NULL) AND (gross IS NULL) = (reversed IS NULL)),
     CHECK (gross IS NULL OR (gross >= 0 AND reversed BETWEEN 0 AND gross)),
-    CHECK ((turn = 0) = (due_at IS NULL)),
+    CHECK ((turn = 0) = (due_at IS NULL) AND (turn = 0) = (due_since IS NULL)),
     CHECK (state <> 'due' OR turn > 0),
     CHECK (state IN ('settled', 'due') OR reason IS NOT NULL),
     CHECK ((customer IS NULL) = (customer_by IS NULL)),
@@ -82,6 +84,7 @@ CREATE TABLE payments (
 
 -- What is next to do: a seek at any backlog.
 CREATE INDEX payments_due ON payments (destination, turn, lane, due_at) WHERE turn > 0;
+CREATE INDEX payments_oldest_due ON payments (destination, due_since) WHERE turn > 0;
 CREATE INDEX payments_claimed ON payments (claim) WHERE claim IS NOT NULL;
 CREATE INDEX payments_by_state ON payments (state, payment);
 CREATE INDEX payments_by_customer ON payments (destination, customer, state) WHERE customer IS NOT NULL;
