@@ -14,4 +14,6 @@ mod cli;
 mod crash;
 mod forward;
 mod ledger;
+mod robust;
+mod tidy;
 mod world;
