@@ -314,6 +314,40 @@ async fn payments_are_listed_and_explained_beside_the_service() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_id_that_an_answer_names_can_be_explained() {
+    let folder = Folder::new().await;
+    let running = folder.serve().await;
+    let sale = |id: &str| charge(id, 100, None);
+    for (event, kind, object, payment) in [
+        ("evt_1", "tax_rate.created", json!({}), None),
+        ("evt_1", "charge.succeeded", sale("ch_2"), Some("ch_2")),
+        ("evt_1", "charge.succeeded", sale("ch_3"), Some("ch_3")),
+        ("evt~4", "charge.succeeded", sale("ch_4"), Some("ch_4")),
+        ("evt~5", "tax_rate.created", json!({}), None),
+        ("evt~5", "charge.succeeded", sale("ch_6"), Some("ch_6")),
+        // The same money in another event.
+        ("evt_7", "charge.succeeded", sale("ch_3"), Some("ch_3")),
+    ] {
+        let first = deliver(&running, event, kind, object.clone()).await;
+        let again = deliver(&running, event, kind, object).await;
+        assert_eq!(again["status"], "duplicate", "{event}");
+        assert_eq!(first["delivery"], again["delivery"], "{event}");
+        let named = first["delivery"].as_str().unwrap();
+        let story = folder.json(&["explain", "stripe", named]);
+        let told = story["payment"]["payment_id"].as_str();
+        assert_eq!(told, payment, "{named}: {}", story["summary"]);
+    }
+    let broken = json!("no event");
+    let (_, answer) = running.deliver(&client(), SECRET, &broken).await.unwrap();
+    assert_eq!(answer["status"], "unreadable");
+    let named = answer["delivery"].as_str().unwrap();
+    let ran = folder.expect(0, &["explain", "stripe", named]);
+    assert!(ran.out.contains("unreadable"), "{ran:?}");
+    folder.expect(1, &["explain", "stripe", "evt_1~00000000"]);
+    folder.expect(1, &["explain", "stripe", "evt_1~"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn links_refunds_and_reversals_are_stated_beside_the_service() {
     let folder = Folder::new().await;
     let running = folder.serve().await;

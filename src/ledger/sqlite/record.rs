@@ -58,12 +58,26 @@ impl Tx<'_> {
         let delivery_id =
             delivery_id.unwrap_or_else(|| format!("body-{}", &hex::encode(body_digest)[..32]));
         let known = self.all(
-            "SELECT delivery, statement = ?3 FROM deliveries WHERE source = ?1 AND delivery_id = ?2",
+            "SELECT delivery, statement = ?3, differs FROM deliveries
+             WHERE source = ?1 AND delivery_id = ?2",
             params![source_row, delivery_id, statement.as_slice()],
-            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?)),
+            |row| {
+                Ok((
+                    row.get::<_, i64>(0)?,
+                    row.get::<_, bool>(1)?,
+                    row.get::<_, bool>(2)?,
+                ))
+            },
         )?;
-        if let Some((row, _)) = known.iter().find(|(_, same)| *same) {
-            return self.resent(*row, delivery, delivery_id);
+        let named = |differs: bool| match differs {
+            true => format!(
+                "{delivery_id}~{}",
+                &hex::encode(statement)[..DIFFERS_DIGITS]
+            ),
+            false => delivery_id.clone(),
+        };
+        if let Some((row, _, differs)) = known.iter().find(|(_, same, _)| *same) {
+            return self.resent(*row, delivery, named(*differs));
         }
         let differs = !known.is_empty();
         let (status, event, reason) = verdict(&delivery.reading);
@@ -96,13 +110,7 @@ impl Tx<'_> {
         };
         Ok(Recorded {
             status,
-            delivery: match differs {
-                true => format!(
-                    "{delivery_id}~{}",
-                    &hex::encode(statement)[..DIFFERS_DIGITS]
-                ),
-                false => delivery_id,
-            },
+            delivery: named(differs),
             woke,
         })
     }
