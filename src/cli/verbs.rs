@@ -134,7 +134,7 @@ async fn payments(app: &App, filters: &Filters, talk: Talk) -> anyhow::Result<u8
     text.cursor.clone_from(&filters.cursor);
     text.limit.clone_from(&filters.limit);
     let (filter, limit) = text.read(app.clock.now())?;
-    let page = ops::payments(&app.ledger, filter, limit)
+    let page = ops::payments(&app.ledger, filter, limit, true)
         .await
         .map_err(explain_error)?;
     let next = page.next_cursor.map(|cursor| cursor.to_string());

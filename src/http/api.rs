@@ -120,11 +120,13 @@ impl Admin {
 
 async fn payments(
     State(admin): State<Arc<Admin>>,
+    Extension(caller): Extension<Caller>,
     filter: Result<Query<FilterText>, QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
     let Query(filter) = filter.map_err(|error| Problem::bad_request(error.body_text()))?;
     let (filter, limit) = filter.read(admin.app.clock.now())?;
-    let page = ops::payments(&admin.app.ledger, filter, limit).await?;
+    let plain = caller.role == Role::Operator;
+    let page = ops::payments(&admin.app.ledger, filter, limit, plain).await?;
     let next_cursor = page.next_cursor.map(|cursor| cursor.to_string());
     Ok(Json(
         json!({"items": page.items, "next_cursor": next_cursor}),

@@ -746,6 +746,44 @@ async fn no_line_ever_holds_a_secret_a_body_or_an_email() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_viewer_reads_no_address() {
+    let folder = Folder::new().await;
+    let rule = "[sources.stripe]\ncustomer_key = [\"link:email\", \"email\"]";
+    folder.write(
+        "tributary.toml",
+        &folder.config().replace("[sources.stripe]", rule),
+    );
+    let running = folder.serve().await;
+    for (id, email) in [
+        ("ch_1", "jane.roe@payer.example"),
+        ("ch_2", "john.doe@payer.example"),
+    ] {
+        let mut sale = charge(id, 1000, None);
+        sale["billing_details"] = json!({"email": email});
+        sale["receipt_email"] = json!(email);
+        deliver(&running, &format!("evt_{id}"), "charge.succeeded", sale).await;
+        folder.wait_for(id, "unattributed").await;
+    }
+    let email = "jane.roe@payer.example";
+    folder.expect(0, &["release", "stripe", "ch_2", "--customer", email]);
+    folder.expect(0, &["link", "stripe", "email", email, "globex"]);
+    folder.wait_for("ch_1", "settled").await;
+    folder.wait_for("ch_2", "unattributed").await;
+    for path in ["", "/stripe/ch_1", "/stripe/ch_2", "/stripe/evt_ch_1"] {
+        let url = format!("{}/api/v1/payments{path}", running.admin);
+        let read = async |token: &str| {
+            let answer = client().get(&url).bearer_auth(token).send().await.unwrap();
+            assert_eq!(answer.status().as_u16(), 200);
+            answer.text().await.unwrap()
+        };
+        let told = read(VIEWER).await;
+        assert!(!told.contains("@payer"), "{path}: {told}");
+        assert!(told.contains("@***.example"), "{path}: {told}");
+        assert!(read(OPERATOR).await.contains("@payer"), "{path}");
+    }
+}
+
 fn line_of<'a>(text: &'a str, part: &str) -> &'a str {
     text.lines()
         .find(|line| line.contains(part))
