@@ -7,6 +7,10 @@
     missing_docs,
     reason = "a test that cannot go on must stop"
 )]
+#![allow(
+    clippy::too_many_lines,
+    reason = "a test plays one story in one piece; its length is no branching"
+)]
 
 mod bench;
 mod binary;

@@ -69,15 +69,9 @@ impl Tx<'_> {
                 ))
             },
         )?;
-        let named = |differs: bool| match differs {
-            true => format!(
-                "{delivery_id}~{}",
-                &hex::encode(statement)[..DIFFERS_DIGITS]
-            ),
-            false => delivery_id.clone(),
-        };
         if let Some((row, _, differs)) = known.iter().find(|(_, same, _)| *same) {
-            return self.resent(*row, delivery, named(*differs));
+            let named = name(delivery_id, &statement, *differs);
+            return self.resent(*row, delivery, named);
         }
         let differs = !known.is_empty();
         let (status, event, reason) = verdict(&delivery.reading);
@@ -110,7 +104,7 @@ impl Tx<'_> {
         };
         Ok(Recorded {
             status,
-            delivery: named(differs),
+            delivery: name(delivery_id, &statement, differs),
             woke,
         })
     }
@@ -458,4 +452,16 @@ pub(super) fn payments_with_alias(
         params![id, kind, source_row, scope],
         |row| row.get(0),
     )
+}
+
+/// What a delivery is asked for by: its id, and where the same id came before
+/// with other contents, those as well.
+fn name(delivery_id: String, statement: &[u8], differs: bool) -> String {
+    match differs {
+        true => format!(
+            "{delivery_id}~{}",
+            &hex::encode(statement)[..DIFFERS_DIGITS]
+        ),
+        false => delivery_id,
+    }
 }
