@@ -271,13 +271,9 @@ pub async fn payments(
 ) -> Result<Page, LedgerError> {
     let mut page = ledger.payments(filter, limit).await?;
     if !plain {
-        page.items.iter_mut().for_each(mask_customer);
+        page.items.iter_mut().for_each(mask_payment);
     }
     Ok(page)
-}
-
-fn mask_customer(payment: &mut PaymentView) {
-    payment.customer_key = payment.customer_key.as_deref().map(lookup::mask_email);
 }
 
 /// One payment's story; `plain` shows email addresses in full.
@@ -297,8 +293,28 @@ pub async fn story(
     Ok(story)
 }
 
+/// Hides an email address in a payment's customer key.
+fn mask_payment(payment: &mut PaymentView) {
+    payment.customer_key = payment.customer_key.as_deref().map(lookup::mask_email);
+    payment.reason = payment.reason.as_deref().map(mask_words);
+}
+
+/// Hides every email address in a sentence.
+fn mask_words(sentence: &str) -> String {
+    let words: Vec<String> = sentence.split(' ').map(lookup::mask_email).collect();
+    words.join(" ")
+}
+
 /// Hides email addresses wherever a story shows a rule's value.
 fn mask(story: &mut Story) {
+    story.summary = mask_words(&story.summary);
+    for event in &mut story.events {
+        event.text = mask_words(&event.text);
+    }
+    for link in &mut story.links {
+        link.external_id = lookup::mask_email(&link.external_id);
+        link.customer_key = link.customer_key.as_deref().map(lookup::mask_email);
+    }
     for tried in &mut story.lookup {
         tried.saw = tried.saw.as_deref().map(lookup::mask_email);
         if let lookup::CameTo::Found(value) = &mut tried.came_to {
@@ -306,7 +322,7 @@ fn mask(story: &mut Story) {
         }
     }
     if let Some(payment) = &mut story.payment {
-        mask_customer(payment);
+        mask_payment(payment);
     }
     for transaction in &mut story.transactions {
         let customer = &mut transaction.row.customer.value;

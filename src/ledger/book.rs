@@ -217,7 +217,8 @@ fn before_the_plan(
 ) -> Option<(State, String)> {
     let position = &standing.position;
     if book.rows.iter().any(Row::freezes) {
-        return None;
+        let settled = !book.rows.iter().any(Row::is_unknown);
+        return same_money(book, position).filter(|_| settled);
     }
     if let Some(matches) = book.reference_matches {
         return Some(unresolved(matches));
@@ -249,13 +250,17 @@ fn before_the_plan(
     if book.ruling.skipped.as_ref() == Some(&position.fingerprint()) {
         return Some((State::Ignored, "skipped by a person".to_owned()));
     }
-    match &book.same_money_as {
-        Some(other) if book.ruling.accepted.as_ref() != Some(&position.fingerprint()) => {
-            let reason = format!("the same money as {other}; it must not be counted twice");
-            Some((State::Held, reason))
-        }
-        _ => None,
-    }
+    same_money(book, position)
+}
+
+/// Held where another payment is the same money, until a person says otherwise.
+fn same_money(book: &Book, position: &Position) -> Option<(State, String)> {
+    let other = book.same_money_as.as_ref()?;
+    let accepted = book.ruling.accepted.as_ref() == Some(&position.fingerprint());
+    (!accepted).then(|| {
+        let reason = format!("the same money as {other}; it must not be counted twice");
+        (State::Held, reason)
+    })
 }
 
 fn unresolved(matches: usize) -> (State, String) {

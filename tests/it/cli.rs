@@ -314,6 +314,40 @@ async fn payments_are_listed_and_explained_beside_the_service() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_id_that_an_answer_names_can_be_explained() {
+    let folder = Folder::new().await;
+    let running = folder.serve().await;
+    let sale = |id: &str| charge(id, 100, None);
+    for (event, kind, object, payment) in [
+        ("evt_1", "tax_rate.created", json!({}), None),
+        ("evt_1", "charge.succeeded", sale("ch_2"), Some("ch_2")),
+        ("evt_1", "charge.succeeded", sale("ch_3"), Some("ch_3")),
+        ("evt~4", "charge.succeeded", sale("ch_4"), Some("ch_4")),
+        ("evt~5", "tax_rate.created", json!({}), None),
+        ("evt~5", "charge.succeeded", sale("ch_6"), Some("ch_6")),
+        // The same money in another event.
+        ("evt_7", "charge.succeeded", sale("ch_3"), Some("ch_3")),
+    ] {
+        let first = deliver(&running, event, kind, object.clone()).await;
+        let again = deliver(&running, event, kind, object).await;
+        assert_eq!(again["status"], "duplicate", "{event}");
+        assert_eq!(first["delivery"], again["delivery"], "{event}");
+        let named = first["delivery"].as_str().unwrap();
+        let story = folder.json(&["explain", "stripe", named]);
+        let told = story["payment_id"].as_str();
+        assert_eq!(told, payment, "{named}: {}", story["summary"]);
+    }
+    let broken = json!("no event");
+    let (_, answer) = running.deliver(&client(), SECRET, &broken).await.unwrap();
+    assert_eq!(answer["status"], "unreadable");
+    let named = answer["delivery"].as_str().unwrap();
+    let ran = folder.expect(0, &["explain", "stripe", named]);
+    assert!(ran.out.contains("unreadable"), "{ran:?}");
+    folder.expect(1, &["explain", "stripe", "evt_1~00000000"]);
+    folder.expect(1, &["explain", "stripe", "evt_1~"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn links_refunds_and_reversals_are_stated_beside_the_service() {
     let folder = Folder::new().await;
     let running = folder.serve().await;
@@ -709,6 +743,44 @@ async fn no_line_ever_holds_a_secret_a_body_or_an_email() {
         if !by_email {
             assert!(!written.contains(email), "{}", line_of(&written, email));
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_viewer_reads_no_address() {
+    let folder = Folder::new().await;
+    let rule = "[sources.stripe]\ncustomer_key = [\"link:email\", \"email\"]";
+    folder.write(
+        "tributary.toml",
+        &folder.config().replace("[sources.stripe]", rule),
+    );
+    let running = folder.serve().await;
+    for (id, email) in [
+        ("ch_1", "jane.roe@payer.example"),
+        ("ch_2", "john.doe@payer.example"),
+    ] {
+        let mut sale = charge(id, 1000, None);
+        sale["billing_details"] = json!({"email": email});
+        sale["receipt_email"] = json!(email);
+        deliver(&running, &format!("evt_{id}"), "charge.succeeded", sale).await;
+        folder.wait_for(id, "unattributed").await;
+    }
+    let email = "jane.roe@payer.example";
+    folder.expect(0, &["release", "stripe", "ch_2", "--customer", email]);
+    folder.expect(0, &["link", "stripe", "email", email, "globex"]);
+    folder.wait_for("ch_1", "settled").await;
+    folder.wait_for("ch_2", "unattributed").await;
+    for path in ["", "/stripe/ch_1", "/stripe/ch_2", "/stripe/evt_ch_1"] {
+        let url = format!("{}/api/v1/payments{path}", running.admin);
+        let read = async |token: &str| {
+            let answer = client().get(&url).bearer_auth(token).send().await.unwrap();
+            assert_eq!(answer.status().as_u16(), 200);
+            answer.text().await.unwrap()
+        };
+        let told = read(VIEWER).await;
+        assert!(!told.contains("@payer"), "{path}: {told}");
+        assert!(told.contains("@***.example"), "{path}: {told}");
+        assert!(read(OPERATOR).await.contains("@payer"), "{path}");
     }
 }
 

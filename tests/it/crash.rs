@@ -13,6 +13,7 @@ use serde_json::Value;
 use tributary::app::App;
 use tributary::config::{Config, Env};
 use tributary::ledger::Filter;
+use tributary::sandbox::{CreatedAt, Duplicates};
 use tributary::time::Clock;
 
 use crate::binary::{Folder, client, post};
@@ -25,20 +26,33 @@ const SEED_VARIABLE: &str = "TRIBUTARY_CRASH_SEED";
 /// Who sends at the same time.
 const SENDERS: u64 = 6;
 /// Payments in a round at most, so that the end is near.
-const PAYMENTS_A_ROUND: u64 = 60;
+const PAYMENTS_A_ROUND: u64 = 150;
 /// How long a service lives, in milliseconds.
 const LIFE_MS: std::ops::Range<u64> = 50..800;
 /// How long everything may take to settle at the end, in steps of 100 ms.
-const SETTLE_STEPS: u32 = 600;
+const SETTLE_STEPS: u32 = 400;
 const CUSTOMERS: u64 = 6;
 
-const FAULTS: [&str; 6] = [
+/// The policies under which the destination ends at the net; no more than that
+/// is expected here, however it comes about.
+const POLICIES: [&str; 2] = ["negative", "replace"];
+/// What no document says of the destination; it must come out right under all.
+const DUPLICATES: [Duplicates; 4] = [
+    Duplicates::SecondRow,
+    Duplicates::Conflict409,
+    Duplicates::Refused400,
+    Duplicates::SameRow,
+];
+const CREATED_AT: [CreatedAt; 2] = [CreatedAt::Honour, CreatedAt::ServerTime];
+
+const FAULTS: [&str; 7] = [
     "latency:5-30=100%",
     "drop-after=5%",
     "500-after=5%",
     "drop-before=1%",
     "429:0=2%",
     "429:1=0.2%",
+    "lag:200@POST=5%",
 ];
 
 /// What is sent, what was answered, and what it must come to.
@@ -152,11 +166,20 @@ async fn a_service_killed_at_any_moment_loses_nothing_and_pays_nothing_twice() {
     let rounds = number(ROUNDS_VARIABLE).unwrap_or_else(|| ROUNDS.into());
     let seed = number(SEED_VARIABLE).unwrap_or_else(rand::random);
     eprintln!("{SEED_VARIABLE}={seed} {ROUNDS_VARIABLE}={rounds}");
-    let folder = Folder::new().await;
+    let mut dice = StdRng::seed_from_u64(seed ^ 1);
+    let policy = POLICIES[dice.random_range(0..POLICIES.len())];
+    let duplicates = DUPLICATES[dice.random_range(0..DUPLICATES.len())];
+    let created_at = CREATED_AT[dice.random_range(0..CREATED_AT.len())];
+    eprintln!("{policy}, {duplicates:?}, {created_at:?}");
+    let folder = Folder::with(&format!("partial_refunds = \"{policy}\"")).await;
+    folder.sandbox.adjust(|settings| {
+        settings.duplicates = duplicates;
+        settings.created_at = created_at;
+    });
     let faults = FAULTS.map(|fault| fault.parse().unwrap()).to_vec();
     folder.sandbox.set_faults(faults);
     let tale = Arc::new(Mutex::new(Tale::new(seed)));
-    let mut dice = StdRng::seed_from_u64(seed ^ 1);
+    let mut caught = 0;
     for round in 1..=rounds {
         tale.lock().unwrap().payments_most = round * PAYMENTS_A_ROUND;
         let mut running = folder.serve().await;
@@ -166,6 +189,7 @@ async fn a_service_killed_at_any_moment_loses_nothing_and_pays_nothing_twice() {
         tokio::time::sleep(Duration::from_millis(dice.random_range(LIFE_MS))).await;
         running.kill();
         assert!(!running.log().contains("panicked"), "{}", running.log());
+        caught += under_way(&folder);
         for sender in senders {
             sender.await.unwrap();
         }
@@ -181,7 +205,7 @@ async fn a_service_killed_at_any_moment_loses_nothing_and_pays_nothing_twice() {
     let calls = folder.sandbox.requests();
     let faults = calls.iter().filter(|call| call.fault.is_some()).count();
     eprintln!(
-        "{rounds} kills; {sent} deliveries sent, {acknowledged} answered 200; {payments} payments; \
+        "{rounds} kills, {caught} calls under way; {sent} deliveries sent, {acknowledged} answered 200; {payments} payments; \
          {} calls, {faults} of them faulty; lost 0, twice 0",
         calls.len()
     );
@@ -217,6 +241,15 @@ async fn send(public: String, tale: Arc<Mutex<Tale>>, all: bool) {
     }
 }
 
+/// How many calls a service that died had begun and not settled.
+fn under_way(folder: &Folder) -> usize {
+    let path = folder.path("ledger.db");
+    let ledger = rusqlite::Connection::open(path).unwrap();
+    let unknown = "SELECT count(*) FROM transactions WHERE state LIKE '%_unknown'";
+    let unknown: i64 = ledger.query_row(unknown, [], |row| row.get(0)).unwrap();
+    usize::try_from(unknown).unwrap()
+}
+
 async fn refused(public: &str) -> bool {
     let at = public.strip_prefix("http://").unwrap();
     tokio::net::TcpStream::connect(at).await.is_err()
@@ -242,7 +275,14 @@ async fn check(folder: &Folder, tale: Tale) -> usize {
         if payments == settled {
             break;
         }
-        assert!(step < SETTLE_STEPS, "stuck: {:?}", summary.states);
+        if step == SETTLE_STEPS {
+            let told = folder.run(&["payments", "--limit", "1000"]).out;
+            let open: Vec<_> = told
+                .lines()
+                .filter(|line| !line.contains("settled"))
+                .collect();
+            panic!("stuck: {:?} {open:#?}", summary.states);
+        }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let mut ids = BTreeSet::new();

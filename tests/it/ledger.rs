@@ -232,6 +232,19 @@ async fn the_same_money_under_two_ids_of_one_source_is_counted_once() {
     bench.run(&mut there).await;
     assert_eq!(there.sum(), 4999);
     assert_eq!(bench.state("in_1").await, State::Held);
+    // Where the tie is told too late, a person is told at once.
+    bench.deliver(charge("ch_2", 100, Some("cus_A"))).await;
+    let mut late = charge("in_2", 100, Some("cus_A"));
+    late.aliases.clear();
+    bench.deliver(late).await;
+    bench.run(&mut there).await;
+    let tie = tributary::movement::Reading {
+        event: "tie".to_owned(),
+        aliases: vec![alias("in_2", "payment_intent", "pi_ch_2")],
+        ..Default::default()
+    };
+    bench.deliver(tie).await;
+    assert_eq!(bench.state("in_2").await, State::Held);
 }
 
 #[tokio::test]

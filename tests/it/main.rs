@@ -16,4 +16,6 @@ mod crash;
 mod forward;
 mod golden;
 mod ledger;
+mod robust;
+mod tidy;
 mod world;

@@ -61,12 +61,20 @@ impl Tx<'_> {
         let delivery_id =
             delivery_id.unwrap_or_else(|| format!("body-{}", &hex::encode(body_digest)[..32]));
         let known = self.all(
-            "SELECT delivery, statement = ?3 FROM deliveries WHERE source = ?1 AND delivery_id = ?2",
+            "SELECT delivery, statement = ?3, differs FROM deliveries
+             WHERE source = ?1 AND delivery_id = ?2",
             params![source_row, delivery_id, statement.as_slice()],
-            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?)),
+            |row| {
+                Ok((
+                    row.get::<_, i64>(0)?,
+                    row.get::<_, bool>(1)?,
+                    row.get::<_, bool>(2)?,
+                ))
+            },
         )?;
-        if let Some((row, _)) = known.iter().find(|(_, same)| *same) {
-            return self.resent(*row, delivery, delivery_id);
+        if let Some((row, _, differs)) = known.iter().find(|(_, same, _)| *same) {
+            let named = name(delivery_id, &statement, *differs);
+            return self.resent(*row, delivery, named);
         }
         let differs = !known.is_empty();
         let (status, event, reason) = verdict(&delivery.reading);
@@ -99,13 +107,7 @@ impl Tx<'_> {
         };
         Ok(Recorded {
             status,
-            delivery: match differs {
-                true => format!(
-                    "{delivery_id}~{}",
-                    &hex::encode(statement)[..DIFFERS_DIGITS]
-                ),
-                false => delivery_id,
-            },
+            delivery: name(delivery_id, &statement, differs),
             woke,
         })
     }
@@ -478,4 +480,16 @@ pub(super) fn payments_with_alias(
         params![id, kind, source_row, scope],
         |row| row.get(0),
     )
+}
+
+/// What a delivery is asked for by: its id, and where the same id came before
+/// with other contents, those as well.
+fn name(delivery_id: String, statement: &[u8], differs: bool) -> String {
+    match differs {
+        true => format!(
+            "{delivery_id}~{}",
+            &hex::encode(statement)[..DIFFERS_DIGITS]
+        ),
+        false => delivery_id,
+    }
 }

@@ -69,11 +69,15 @@ impl Tx<'_> {
         source_row: i64,
         id: &str,
     ) -> Result<Story, LedgerError> {
-        let plain = id.split_once('~').map_or(id, |(plain, _)| plain);
+        // What came under a known id with other contents is named by id~digest.
+        let (plain, digest) = id.rsplit_once('~').unwrap_or((id, ""));
         let found = self.one(
             "SELECT delivery, received_at, event, status, reason FROM deliveries
-             WHERE source = ?1 AND delivery_id = ?2 ORDER BY delivery LIMIT 1",
-            params![source_row, plain],
+             WHERE source = ?1 AND (delivery_id = ?2
+                OR (delivery_id = ?3 AND differs = 1
+                    AND ?4 <> '' AND substr(lower(hex(statement)), 1, length(?4)) = ?4))
+             ORDER BY delivery_id = ?2 DESC, delivery LIMIT 1",
+            params![source_row, id, plain, digest],
             |row| {
                 let told: (i64, i64, String, String, Option<String>) = (
                     row.get(0)?,

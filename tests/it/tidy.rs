@@ -1,0 +1,187 @@
+//! Rules about the sources themselves: lists on disk are compared with lists
+//! in code, and what a reviewer would have to look for is looked for here.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tributary::ledger::book::STATES;
+
+/// No file is longer, in lines.
+const LINES_MAX: usize = 700;
+/// What a file aims at; longer ones are named.
+const LINES_AIM: usize = 500;
+/// Files that were longer when the rule came, with their lines then; they may
+/// only shrink.
+const LONG_BEFORE: [(&str, usize); 2] = [
+    ("ledger/sqlite/forward.rs", 737),
+    ("provider/stripe/reading.rs", 716),
+];
+/// A parser of numbers has to name those that it refuses: the file and the
+/// word with which such a line begins.
+const FLOATS_REFUSED: (&str, &str) = ("config/read.rs", "bool");
+/// Endings of names that say "does things" and not what.
+const DOERS: [&str; 5] = ["Manager", "Service", "Handler", "Helper", "Util"];
+/// The one name that may end so.
+const DOER_ALLOWED: (&str, &str) = ("serve.rs", "Service");
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(under: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(under).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => files(&path, found),
+            false => found.push(path),
+        }
+    }
+}
+
+/// Every file in `src` with its path from there and its text.
+fn sources() -> Vec<(String, String)> {
+    let src = root().join("src");
+    let mut found = Vec::new();
+    files(&src, &mut found);
+    found.retain(|path| path.extension().is_some_and(|it| it == "rs"));
+    found.sort();
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        (path.strip_prefix(&src).unwrap().display().to_string(), text)
+    };
+    found.into_iter().map(read).collect()
+}
+
+/// The words of a text: names and numbers.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_')
+}
+
+#[test]
+fn every_source_says_what_it_is() {
+    for (name, text) in sources() {
+        assert!(text.starts_with("//! "), "{name} does not open with //!");
+    }
+}
+
+#[test]
+fn no_source_is_too_long() {
+    let mut too_long = Vec::new();
+    for (name, text) in sources() {
+        let lines = text.lines().count();
+        if lines > LINES_AIM {
+            println!("{name}: {lines} lines, the aim is {LINES_AIM}");
+        }
+        let before = LONG_BEFORE.iter().find(|(long, _)| *long == name);
+        if lines > before.map_or(LINES_MAX, |(_, lines)| *lines) {
+            too_long.push(format!("{name}: {lines}"));
+        }
+    }
+    assert!(too_long.is_empty(), "over {LINES_MAX} lines: {too_long:?}");
+}
+
+#[test]
+fn nothing_is_named_for_doing() {
+    for (name, text) in sources() {
+        let code = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        for line in code {
+            let mut before = "";
+            for word in words(line) {
+                let named = ["struct", "enum", "trait", "type"].contains(&before);
+                let doer = DOERS.iter().any(|ending| word.ends_with(ending));
+                let allowed = (name.as_str(), word) == DOER_ALLOWED;
+                assert!(!(named && doer) || allowed, "{name}: {word}");
+                before = word;
+            }
+        }
+    }
+}
+
+#[test]
+fn no_float_comes_near_money() {
+    for (name, text) in sources() {
+        let (refusing, begins) = FLOATS_REFUSED;
+        let code = text
+            .lines()
+            .filter(|line| name != refusing || !line.trim_start().starts_with(begins));
+        for line in code {
+            let float = words(line).any(|word| ["f32", "f64"].contains(&word));
+            assert!(!float, "{name}: {line}");
+        }
+    }
+}
+
+#[test]
+fn tracked_files_name_no_machine() {
+    // Written in two parts, or this file would find itself.
+    let never = [["/wo", "rk/"], ["/tmp/", "bash"], ["fa", "rm"]].map(|parts| parts.concat());
+    let listed = Command::new("git")
+        .args(["ls-files", "-z"])
+        .current_dir(root())
+        .output();
+    let Some(listed) = listed.ok().filter(|listed| listed.status.success()) else {
+        println!("no git here: nothing is tracked");
+        return;
+    };
+    for name in String::from_utf8(listed.stdout)
+        .unwrap()
+        .split_terminator('\0')
+    {
+        let Ok(bytes) = std::fs::read(root().join(name)) else {
+            continue; // Deleted and not yet told.
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        for part in &never {
+            let part = part.as_str();
+            let line = text.lines().find(|line| line.contains(part));
+            assert_eq!(line, None, "{name} holds {part}");
+        }
+    }
+}
+
+/// The commands as they are typed.
+fn commands() -> BTreeSet<String> {
+    let binary = env!("CARGO_BIN_EXE_tributary");
+    let help = Command::new(binary).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let names = listed.take_while(|line| !line.is_empty());
+    let named = names.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    named
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_readme_names_every_command() {
+    let commands = commands();
+    for name in ["serve", "check", "explain", "completions"] {
+        assert!(commands.contains(name), "{name}: {commands:?}");
+    }
+    let Ok(readme) = std::fs::read_to_string(root().join("README.md")) else {
+        println!("there is no README.md yet");
+        return;
+    };
+    let missing: Vec<_> = commands
+        .iter()
+        .filter(|name| {
+            !readme.contains(&format!("tributary {name}")) && !readme.contains(&format!("`{name}"))
+        })
+        .collect();
+    assert!(missing.is_empty(), "README.md does not name {missing:?}");
+}
+
+#[test]
+fn the_ledger_knows_the_states_that_the_code_knows() {
+    let sql = std::fs::read_to_string(root().join("src/ledger/sql/sqlite/001.sql")).unwrap();
+    let (_, payments) = sql.split_once("CREATE TABLE payments").unwrap();
+    let (_, list) = payments.split_once("CHECK (state IN").unwrap();
+    let (list, _) = list.split_once("))").unwrap();
+    let listed: Vec<&str> = list.split('\'').skip(1).step_by(2).collect();
+    assert_eq!(listed, STATES.map(tributary::ledger::book::State::word));
+}
