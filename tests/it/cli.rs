@@ -401,6 +401,19 @@ async fn links_refunds_and_reversals_are_stated_beside_the_service() {
         "kind,external_id,customer_key\ncustomer,cus_2,globex\n",
     );
     folder.expect(0, &["link", "stripe", "--csv", "links.csv"]);
+    // As a spreadsheet writes it, with blank lines and a cell of two lines.
+    folder.write(
+        "links.csv",
+        "\u{feff}customer_key,kind,external_id,note\r\n\r\n\"\",customer,cus_9,\"a\r\nb\"\r\n\r\n,customer,cus_9,\r\n",
+    );
+    let ran = folder.expect(3, &["link", "stripe", "--csv", "links.csv"]);
+    assert!(
+        ran.err.contains("line 3:") && ran.err.contains("line 6:"),
+        "{ran:?}"
+    );
+    folder.write("links.csv", "kind,id,customer_key\ncustomer,cus_2,globex\n");
+    let ran = folder.expect(2, &["link", "stripe", "--csv", "links.csv"]);
+    assert!(ran.err.contains("external_id"), "{ran:?}");
     folder.expect(2, &["link", "stripe", "--csv", "none.csv"]);
     folder.expect(0, &["unlink", "stripe", "customer", "cus_4"]);
     // Forwarded money keeps its customer.
