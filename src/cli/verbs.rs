@@ -266,6 +266,9 @@ fn new_link(
     }
 }
 
+/// The columns that a file of links must have.
+const LINK_COLUMNS: [&str; 3] = ["kind", "external_id", "customer_key"];
+
 /// One line of a file of links.
 #[derive(serde::Deserialize)]
 struct LinkLine {
@@ -276,14 +279,58 @@ struct LinkLine {
     currency: Option<String>,
 }
 
+/// How far the lines of a file were counted. The reader's own count is of the
+/// place where it began to look, before line ends and empty lines.
+#[derive(Default)]
+struct Place {
+    byte: usize,
+    line_ends: usize,
+}
+
+impl Place {
+    /// The line, from 1, of the record that was looked for from byte `from`.
+    fn line_of(&mut self, bytes: &[u8], from: Option<u64>) -> usize {
+        let from = from.and_then(|from| usize::try_from(from).ok());
+        let from = from.unwrap_or(self.byte).clamp(self.byte, bytes.len());
+        let ends = bytes[from..].iter().take_while(|b| b"\r\n".contains(b));
+        let starts = from + ends.count();
+        let passed = &bytes[self.byte..starts];
+        self.line_ends += passed.iter().filter(|b| **b == b'\n').count();
+        self.byte = starts;
+        self.line_ends + 1
+    }
+}
+
 /// Bad lines never stop good ones; each is named with its line and reason.
 async fn link_file(app: &App, args: &Link, file: &Path) -> anyhow::Result<u8> {
+    let bytes =
+        std::fs::read(file).map_err(|error| UsageError(format!("{}: {error}", file.display())))?;
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
-        .from_path(file)
-        .map_err(|error| UsageError(format!("{}: {error}", file.display())))?;
+        .from_reader(bytes.as_slice());
+    let head = reader
+        .headers()
+        .map_err(|error| UsageError(format!("{}: {error}", file.display())))?
+        .clone();
+    // A wrong head would make every line wrong: it stops the file.
+    let missing = LINK_COLUMNS
+        .iter()
+        .find(|column| !head.iter().any(|it| it == **column));
+    if let Some(column) = missing {
+        let why = format!("{}: there is no column {column}", file.display());
+        return Err(UsageError(why).into());
+    }
     let (mut done, mut bad) = (0_usize, 0_usize);
-    for (index, line) in reader.deserialize::<LinkLine>().enumerate() {
+    let mut place = Place::default();
+    for record in reader.records() {
+        let (at, line) = match record {
+            Ok(record) => (
+                record.position().map(csv::Position::byte),
+                record.deserialize::<LinkLine>(Some(&head)),
+            ),
+            Err(error) => (error.position().map(csv::Position::byte), Err(error)),
+        };
+        let at = place.line_of(&bytes, at);
         let result = match line {
             Ok(line) => link_line(app, args, line).await,
             Err(error) => Err(error.to_string()),
@@ -292,7 +339,7 @@ async fn link_file(app: &App, args: &Link, file: &Path) -> anyhow::Result<u8> {
             Ok(()) => done += 1,
             Err(why) => {
                 bad += 1;
-                say(&format!("line {}: {why}", index + 2));
+                say(&format!("line {at}: {why}"));
             }
         }
     }

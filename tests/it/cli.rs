@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::binary::{Folder, PUBLIC_KEY, Running, SECRET_KEY, client};
+use crate::binary::{Folder, PUBLIC_KEY, Running, SECRET_KEY, client, post};
 use crate::world::{
     LINKER, OPERATOR, SECRET, VIEWER, charge, customer, event, now_s, refund, signature,
 };
@@ -401,6 +401,19 @@ async fn links_refunds_and_reversals_are_stated_beside_the_service() {
         "kind,external_id,customer_key\ncustomer,cus_2,globex\n",
     );
     folder.expect(0, &["link", "stripe", "--csv", "links.csv"]);
+    // As a spreadsheet writes it, with blank lines and a cell of two lines.
+    folder.write(
+        "links.csv",
+        "\u{feff}customer_key,kind,external_id,note\r\n\r\n\"\",customer,cus_9,\"a\r\nb\"\r\n\r\n,customer,cus_9,\r\n",
+    );
+    let ran = folder.expect(3, &["link", "stripe", "--csv", "links.csv"]);
+    assert!(
+        ran.err.contains("line 3:") && ran.err.contains("line 6:"),
+        "{ran:?}"
+    );
+    folder.write("links.csv", "kind,id,customer_key\ncustomer,cus_2,globex\n");
+    let ran = folder.expect(2, &["link", "stripe", "--csv", "links.csv"]);
+    assert!(ran.err.contains("external_id"), "{ran:?}");
     folder.expect(2, &["link", "stripe", "--csv", "none.csv"]);
     folder.expect(0, &["unlink", "stripe", "customer", "cus_4"]);
     // Forwarded money keeps its customer.
@@ -599,6 +612,71 @@ async fn a_service_is_alone_on_its_ledger_and_ends_when_told() {
     let third = folder.serve().await;
     third.signal("INT");
     assert_eq!(third.terminate().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_under_load_keeps_every_answer_and_waits_for_no_slow_destination() {
+    let mut folder = Folder::new().await;
+    // Fixed addresses: the second one finds them taken.
+    for name in ["PUBLIC", "ADMIN"] {
+        let at = format!("127.0.0.1:{}", crate::world::free_port());
+        folder.set(&format!("TRIBUTARY__HTTP__{name}"), &at);
+    }
+    let running = folder.serve().await;
+    let second = folder.expect(1, &["serve"]);
+    assert_eq!(second.err.lines().count(), 1, "{second:?}");
+    assert!(
+        second.err.contains("cannot listen on 127.0.0.1:"),
+        "{second:?}"
+    );
+    folder
+        .sandbox
+        .set_faults(vec!["slow:30000=100%".parse().unwrap()]);
+    let linked = customer("cus_A", "acme");
+    deliver(&running, "evt_c", "customer.created", linked).await;
+    let senders: Vec<_> = (0..4)
+        .map(|sender| {
+            let public = running.public.clone();
+            tokio::spawn(async move {
+                let (client, mut taken) = (client(), Vec::new());
+                for n in 0.. {
+                    let id = format!("ch_{sender}_{n}");
+                    let sale = charge(&id, 100, Some("cus_A"));
+                    let event = event(&format!("evt_{id}"), "charge.succeeded", sale);
+                    match post(&client, &public, SECRET, &event).await {
+                        Some((200, _)) => taken.push(id),
+                        Some((status, answer)) => panic!("{status} {answer}"),
+                        None => break,
+                    }
+                }
+                taken
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let ended = tokio::task::spawn_blocking(|| running.terminate());
+    let ended = tokio::time::timeout(Duration::from_secs(8), ended).await;
+    assert_eq!(ended.unwrap().unwrap().code(), Some(0));
+    let mut taken = 0;
+    for sender in senders {
+        for id in sender.await.unwrap() {
+            taken += 1;
+            if taken % 20 == 1 {
+                folder.expect(0, &["explain", "stripe", &id]);
+            }
+        }
+    }
+    assert!(taken > 20, "{taken}");
+    let mut told = 0;
+    let mut page = folder.json(&["payments", "--limit", "1000"]);
+    loop {
+        told += ids(&page).len();
+        let Some(cursor) = page["next_cursor"].as_str() else {
+            break;
+        };
+        page = folder.json(&["payments", "--limit", "1000", "--cursor", cursor]);
+    }
+    assert!(told >= taken, "{taken} answered, {told} kept");
 }
 
 #[tokio::test(flavor = "multi_thread")]

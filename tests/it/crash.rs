@@ -26,7 +26,7 @@ const SEED_VARIABLE: &str = "TRIBUTARY_CRASH_SEED";
 /// Who sends at the same time.
 const SENDERS: u64 = 6;
 /// Payments in a round at most, so that the end is near.
-const PAYMENTS_A_ROUND: u64 = 150;
+const PAYMENTS_A_ROUND: u64 = 100;
 /// How long a service lives, in milliseconds.
 const LIFE_MS: std::ops::Range<u64> = 50..800;
 /// How long everything may take to settle at the end, in steps of 100 ms.
