@@ -5,18 +5,23 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, AppError};
+use crate::app::{self, App, AppError};
 use crate::config::Config;
 use crate::http::access::Access;
 use crate::http::{api, listen, webhooks};
 use crate::metrics::Metrics;
 use crate::time::Clock;
+
+/// How long calls under way may take to end at a shutdown; supervisors often
+/// grant ten seconds in all.
+const CALLS_END: Duration = Duration::from_secs(5);
 
 /// A service that is listening.
 pub struct Service {
@@ -44,6 +49,8 @@ impl Service {
         clock: Clock,
         metrics: Option<Metrics>,
     ) -> Result<Service, AppError> {
+        // A mistake in the settings is told before anything listens.
+        app::terms(&config)?;
         let public = listen::bind(config.http.public).await?;
         let admin = listen::bind(config.http.admin).await?;
         let app = App::open(Arc::clone(&config), clock.clone(), true)?;
@@ -92,8 +99,15 @@ impl Service {
 
     async fn stop_forwarders(&mut self) {
         self.forwarding.cancel();
-        for forwarder in self.forwarders.drain(..) {
-            let _ = forwarder.await;
+        for mut forwarder in self.forwarders.drain(..) {
+            if tokio::time::timeout(CALLS_END, &mut forwarder)
+                .await
+                .is_err()
+            {
+                // Calls under way are let go: their intents are on disk and are
+                // read back by whoever serves next.
+                forwarder.abort();
+            }
         }
     }
 

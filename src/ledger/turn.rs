@@ -21,7 +21,7 @@ pub struct Claim {
 /// A call whose intent is on disk.
 #[derive(Clone, Debug)]
 pub struct Begun {
-    /// Hand it to [`Ledger::settle`].
+    /// Hand it to [`Ledger::settle`](super::Ledger::settle).
     pub claim: Claim,
     /// The source, for logs.
     pub source: String,
@@ -57,7 +57,7 @@ pub enum Outgoing {
 /// A transaction whose outcome is unknown, claimed to be read back.
 #[derive(Clone, Debug)]
 pub struct Unknown {
-    /// Hand it to [`Ledger::settle_read_back`].
+    /// Hand it to [`Ledger::settle_read_back`](super::Ledger::settle_read_back).
     pub claim: Claim,
     /// The transaction's key.
     pub key: String,
