@@ -34,7 +34,7 @@ pub enum Rule {
 
 /// A text that is no rule.
 #[derive(Debug, thiserror::Error)]
-#[error("must be \"metadata.NAME\", \"link:KIND\" or \"email\"")]
+#[error("must be \"metadata.NAME\", \"link:KIND\", \"email\" or the name of a provider's field")]
 pub struct RuleError;
 
 impl FromStr for Rule {
@@ -56,6 +56,7 @@ impl FromStr for Rule {
             (Some(kind), _) if word(kind) => Ok(Rule::Link(kind.to_owned())),
             (None, Some(name)) if plain(name) => Ok(Rule::Field(text.to_owned())),
             (None, None) if text == "email" => Ok(Rule::Email),
+            (None, None) if word(text) => Ok(Rule::Field(text.to_owned())),
             _ => Err(RuleError),
         }
     }

@@ -52,6 +52,42 @@ impl Currency {
     }
 }
 
+/// Reads a decimal text in major units (`49.99`, `-3`, `1000`) as minor units of
+/// a currency with `exponent` places. Zeros beyond the currency's places are
+/// allowed; any other digit there is refused, because nothing is rounded.
+///
+/// # Errors
+/// Where it is no plain decimal, says more than the currency can, or is too large.
+pub fn minor_from_decimal(text: &str, exponent: u32) -> Result<Minor, DecimalError> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let (whole, places) = match digits.split_once('.') {
+        Some((_, "")) => return Err(DecimalError),
+        Some((whole, places)) => (whole, places),
+        None => (digits, ""),
+    };
+    let plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let width = exponent as usize;
+    let (kept, beyond) = places.split_at(places.len().min(width));
+    if whole.is_empty() || !plain(whole) || !plain(places) || beyond.bytes().any(|b| b != b'0') {
+        return Err(DecimalError);
+    }
+    let all = format!("{whole}{kept:0<width$}");
+    let minor: Minor = all.parse().map_err(|_| DecimalError)?;
+    match minor <= LARGEST_MINOR {
+        true if negative => Ok(-minor),
+        true => Ok(minor),
+        false => Err(DecimalError),
+    }
+}
+
+/// A text that is no amount of its currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is no amount of its currency")]
+pub struct DecimalError;
+
 /// `minor` with a decimal point `exponent` digits from the right.
 fn decimal(minor: Minor, exponent: u32) -> String {
     let sign = if minor < 0 { "-" } else { "" };
@@ -119,6 +155,38 @@ mod tests {
     fn refuses_what_is_no_code() {
         for text in ["", "us", "usdx", "u$d", "ééé", "12 "] {
             assert!(text.parse::<Currency>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_decimals_without_rounding() {
+        for (text, exponent, minor) in [
+            ("49.99", 2, 4999),
+            ("49.9", 2, 4990),
+            ("-3", 2, -300),
+            ("1000", 0, 1000),
+            ("1000.00", 0, 1000),
+            ("9.990", 2, 999),
+            ("10.123", 3, 10_123),
+            ("0.00", 2, 0),
+        ] {
+            assert_eq!(minor_from_decimal(text, exponent), Ok(minor), "{text}");
+        }
+        for text in [
+            "",
+            ".",
+            "1.",
+            ".5",
+            "+1",
+            "1e2",
+            "1,5",
+            "1 000",
+            "0.001",
+            "--1",
+            "99999999999999999999",
+            "NaN",
+        ] {
+            assert_eq!(minor_from_decimal(text, 2), Err(DecimalError), "{text}");
         }
     }
 }

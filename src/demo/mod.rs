@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use rand::RngExt as _;
-use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +27,7 @@ use crate::sandbox::fault::Fault;
 use crate::sandbox::{NewCustomer, Sandbox, Settings};
 use crate::serve::Service;
 use crate::time::{Clock, DAY_MS, Time};
-use script::Script;
+use script::Endless;
 
 /// How long `--once` waits for every payment to settle before it says that
 /// something disagrees.
@@ -50,6 +50,32 @@ const FAULTS: [&str; 4] = [
     "500-before=5%",
     "429:1=3%",
 ];
+
+/// A request of a provider's, not yet signed.
+#[derive(Clone)]
+struct Event {
+    /// The source it goes to.
+    source: &'static str,
+    body: String,
+    /// The headers that prove it, from the secret, the body and the time.
+    sign: fn(&str, &str, Time) -> Vec<(&'static str, String)>,
+}
+
+/// One provider's part in the demo.
+#[derive(Clone, Copy)]
+struct Player {
+    /// The source and the provider have one name here.
+    source: &'static str,
+    /// More lines of the source's configuration.
+    settings: &'static str,
+    /// What is told before any payment.
+    opening: fn(Time) -> Vec<Event>,
+    /// One payment with all that becomes of it, by a number of its own.
+    story: fn(usize, Time, &mut StdRng) -> Vec<Event>,
+}
+
+/// Everybody who plays.
+const PLAYERS: &[Player] = &[stripe::PLAYER];
 
 /// Runs the demo; answers the exit code.
 ///
@@ -123,7 +149,10 @@ impl Stage {
     fn introduce(&self) {
         let lines = [
             format!("sandbox   http://{}/sandbox/state", self.sandbox_at),
-            format!("webhooks  http://{}/webhooks/stripe", self.service.public),
+            format!(
+                "webhooks  http://{}/webhooks/{{source}}",
+                self.service.public
+            ),
             format!("API       http://{}/api/v1/payments", self.service.admin),
             format!("          Authorization: Bearer {}", self.token),
             format!("ledger    {}", self.service.app.config.ledger.url),
@@ -136,13 +165,13 @@ impl Stage {
     /// A fixed script, then a table; 1 where the books and the sandbox differ.
     async fn play_once(&self) -> anyhow::Result<u8> {
         self.introduce();
-        let mut rng = rand::rngs::StdRng::seed_from_u64(SEED);
-        let script = Script::fixed(self.clock.now(), &mut rng);
+        let mut rng = StdRng::seed_from_u64(SEED);
+        let script = script::fixed(self.clock.now(), &mut rng);
         eprintln!(
             "sending {} deliveries, some twice, in a shuffled order …",
             script.len()
         );
-        for event in script.events() {
+        for event in &script {
             self.send(event).await?;
         }
         eprintln!("waiting until every payment is settled …");
@@ -155,31 +184,29 @@ impl Stage {
     async fn play_on(&self) -> anyhow::Result<u8> {
         self.introduce();
         eprintln!("Ctrl-C ends it");
-        let mut rng = rand::rngs::StdRng::from_rng(&mut rand::rng());
+        let mut rng = StdRng::from_rng(&mut rand::rng());
         let mut summary = tokio::time::interval(SUMMARY_EVERY);
-        let mut script = Script::opening(self.clock.now(), &mut rng);
+        let mut script = Endless::new(self.clock.now());
         loop {
             let pause = Duration::from_millis(rng.random_range(50..600));
             tokio::select! {
                 _ = tokio::signal::ctrl_c() => return Ok(cli::DONE),
                 _ = summary.tick() => self.summary().await?,
                 () = tokio::time::sleep(pause) => {
-                    let event = script.next(self.clock.now(), &mut rng);
-                    self.send(&event).await?;
+                    if let Some(event) = script.next(self.clock.now(), &mut rng) {
+                        self.send(&event).await?;
+                    }
                 }
             }
         }
     }
 
-    async fn send(&self, event: &stripe::Event) -> anyhow::Result<()> {
-        let body = event.body();
-        let header = stripe::signature(&self.secret, &body, self.clock.now());
-        let url = format!("http://{}/webhooks/stripe", self.service.public);
-        let sent = self
-            .client
-            .post(url)
-            .header("Stripe-Signature", header)
-            .body(body);
+    async fn send(&self, event: &Event) -> anyhow::Result<()> {
+        let url = format!("http://{}/webhooks/{}", self.service.public, event.source);
+        let mut sent = self.client.post(url).body(event.body.clone());
+        for (name, value) in (event.sign)(&self.secret, &event.body, self.clock.now()) {
+            sent = sent.header(name, value);
+        }
         let answer = sent.send().await.context("a delivery was not answered")?;
         anyhow::ensure!(
             answer.status().is_success(),
@@ -351,6 +378,16 @@ fn configuration(folder: &Path, sandbox_at: &str, forward_from: Time) -> anyhow:
         let path = toml::Value::String(folder.join(name).display().to_string());
         format!("{{ file = {path} }}")
     };
+    let source = |player: &Player| {
+        format!(
+            "[sources.{name}]\nprovider = \"{name}\"\ndestination = \"sandbox\"\n\
+             secrets = [{webhook}]\nforward_from = \"{forward_from}\"\n{more}",
+            name = player.source,
+            webhook = file("webhook"),
+            more = player.settings,
+        )
+    };
+    let sources: String = PLAYERS.iter().map(source).collect();
     Ok(format!(
         "[ledger]\nurl = {ledger}\n\
          [http]\npublic = \"127.0.0.1:{public}\"\nadmin = \"127.0.0.1:{admin}\"\n\
@@ -358,15 +395,13 @@ fn configuration(folder: &Path, sandbox_at: &str, forward_from: Time) -> anyhow:
          [destinations.sandbox]\nbase_url = \"http://{sandbox_at}\"\npublic_key = {public_key}\n\
          secret_key = {secret_key}\nrequests_per_second = 100\nburst = 10\nmax_in_flight = 8\n\
          timeout_seconds = 5\nconfirm_after_seconds = 1\n\
-         [sources.stripe]\nprovider = \"stripe\"\ndestination = \"sandbox\"\nsecrets = [{webhook}]\n\
-         forward_from = \"{forward_from}\"\n",
+         {sources}",
         ledger = toml::Value::String(format!("sqlite:{}", folder.join("demo.db").display())),
         public = free_port()?,
         admin = free_port()?,
         token = file("token"),
         public_key = file("public"),
         secret_key = file("secret"),
-        webhook = file("webhook"),
     ))
 }
 

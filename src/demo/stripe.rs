@@ -4,57 +4,91 @@
 //! version named in each event.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use rand::RngExt as _;
+use rand::rngs::StdRng;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
+use super::script;
+use super::{Event, Player};
 use crate::money::Minor;
-use crate::time::{SECOND_MS, Time};
+use crate::time::{MINUTE_MS, SECOND_MS, Time};
 
 /// The version whose shapes are used.
 const API_VERSION: &str = "2026-10-28.endive";
 
-/// One event.
-#[derive(Clone, Debug)]
-pub(super) struct Event(Value);
+/// Stripe's part.
+pub(super) const PLAYER: Player = Player {
+    source: "stripe",
+    settings: "",
+    opening,
+    story,
+};
+
+fn opening(at: Time) -> Vec<Event> {
+    script::customers()
+        .map(|key| customer_created(&customer_id(key), key, at))
+        .collect()
+}
+
+fn customer_id(key: &str) -> String {
+    format!("cus_{}", key.replace('-', ""))
+}
+
+/// One payment: its sale first, then what went back.
+fn story(number: usize, at: Time, rng: &mut StdRng) -> Vec<Event> {
+    let (amount, currency) = match number % 6 {
+        0 => (rng.random_range(500..90_000), "jpy"),
+        1 => (rng.random_range(900..30_000), "eur"),
+        _ => (rng.random_range(499..60_000), "usd"),
+    };
+    let charge = Charge {
+        id: format!("ch_demo{number:04}"),
+        customer: Some(customer_id(script::customer(rng))),
+        amount,
+        currency,
+        at,
+        live: !number.is_multiple_of(17),
+    };
+    history(&charge, number, rng)
+}
 
 /// What a charge is made of.
 #[derive(Clone, Debug)]
-pub(super) struct Charge {
-    pub id: String,
-    pub customer: Option<String>,
-    pub amount: Minor,
-    pub currency: &'static str,
-    pub at: Time,
-    pub live: bool,
+struct Charge {
+    id: String,
+    customer: Option<String>,
+    amount: Minor,
+    currency: &'static str,
+    at: Time,
+    live: bool,
 }
 
-impl Event {
-    fn new(id: &str, kind: &str, at: Time, live: bool, object: Value) -> Event {
-        Event(json!({
-            "id": format!("evt_{id}"),
-            "object": "event",
-            "api_version": API_VERSION,
-            "created": at.ms() / SECOND_MS,
-            "type": kind,
-            "livemode": live,
-            "pending_webhooks": 1,
-            "request": {"id": null, "idempotency_key": null},
-            "data": {"object": object},
-        }))
-    }
-
-    /// The bytes to send.
-    pub fn body(&self) -> String {
-        self.0.to_string()
+fn event(id: &str, kind: &str, at: Time, live: bool, object: Value) -> Event {
+    let event = json!({
+        "id": format!("evt_{id}"),
+        "object": "event",
+        "api_version": API_VERSION,
+        "created": at.ms() / SECOND_MS,
+        "type": kind,
+        "livemode": live,
+        "pending_webhooks": 1,
+        "request": {"id": null, "idempotency_key": null},
+        "data": {"object": object},
+    });
+    Event {
+        source: PLAYER.source,
+        body: event.to_string(),
+        sign,
     }
 }
 
-pub(super) fn customer_created(id: &str, customer_key: &str, at: Time) -> Event {
+fn customer_created(id: &str, customer_key: &str, at: Time) -> Event {
     let object = json!({
         "id": id, "object": "customer", "created": at.ms() / SECOND_MS,
         "metadata": {"customer_key": customer_key},
     });
-    Event::new(
+    event(
         &format!("{id}_created"),
         "customer.created",
         at,
@@ -74,9 +108,9 @@ fn charge_object(charge: &Charge, refunded: Minor) -> Value {
     })
 }
 
-pub(super) fn charge_succeeded(charge: &Charge) -> Event {
+fn charge_succeeded(charge: &Charge) -> Event {
     let id = format!("{}_ok", charge.id);
-    Event::new(
+    event(
         &id,
         "charge.succeeded",
         charge.at,
@@ -86,9 +120,9 @@ pub(super) fn charge_succeeded(charge: &Charge) -> Event {
 }
 
 /// The cumulative form of a refund.
-pub(super) fn charge_refunded(charge: &Charge, refunded: Minor, at: Time) -> Event {
+fn charge_refunded(charge: &Charge, refunded: Minor, at: Time) -> Event {
     let id = format!("{}_refunded_{refunded}", charge.id);
-    Event::new(
+    event(
         &id,
         "charge.refunded",
         at,
@@ -98,7 +132,7 @@ pub(super) fn charge_refunded(charge: &Charge, refunded: Minor, at: Time) -> Eve
 }
 
 /// The form of a refund by itself, with its status.
-pub(super) fn refund(charge: &Charge, id: &str, amount: Minor, status: &str, at: Time) -> Event {
+fn refund(charge: &Charge, id: &str, amount: Minor, status: &str, at: Time) -> Event {
     let kind = match status {
         "failed" => "refund.failed",
         _ => "refund.created",
@@ -108,11 +142,11 @@ pub(super) fn refund(charge: &Charge, id: &str, amount: Minor, status: &str, at:
         "payment_intent": format!("pi_{}", charge.id), "currency": charge.currency,
         "created": at.ms() / SECOND_MS, "status": status,
     });
-    Event::new(&format!("{id}_{status}"), kind, at, charge.live, object)
+    event(&format!("{id}_{status}"), kind, at, charge.live, object)
 }
 
 /// A dispute that withdrew the whole charge, or gave it back.
-pub(super) fn dispute(charge: &Charge, event: &str, status: &str, at: Time) -> Event {
+fn dispute(charge: &Charge, what: &str, status: &str, at: Time) -> Event {
     let mut entries = vec![json!({
         "amount": -charge.amount, "currency": charge.currency, "reporting_category": "dispute",
     })];
@@ -127,10 +161,10 @@ pub(super) fn dispute(charge: &Charge, event: &str, status: &str, at: Time) -> E
         "charge": charge.id, "payment_intent": format!("pi_{}", charge.id),
         "currency": charge.currency, "status": status, "balance_transactions": entries,
     });
-    let id = format!("{}_{event}", charge.id);
-    Event::new(
+    let id = format!("{}_{what}", charge.id);
+    event(
         &id,
-        &format!("charge.dispute.{event}"),
+        &format!("charge.dispute.{what}"),
         at,
         charge.live,
         object,
@@ -138,12 +172,58 @@ pub(super) fn dispute(charge: &Charge, event: &str, status: &str, at: Time) -> E
 }
 
 /// The `Stripe-Signature` header of a body sent now.
-pub(super) fn signature(secret: &str, body: &str, now: Time) -> String {
+fn sign(secret: &str, body: &str, now: Time) -> Vec<(&'static str, String)> {
     let t = now.ms() / SECOND_MS;
     // HMAC takes a key of any length, so there is always one.
     let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map(|mut mac| {
         mac.update(format!("{t}.{body}").as_bytes());
         hex::encode(mac.finalize().into_bytes())
     });
-    format!("t={t},v1={}", mac.unwrap_or_default())
+    vec![(
+        "Stripe-Signature",
+        format!("t={t},v1={}", mac.unwrap_or_default()),
+    )]
+}
+
+/// One charge's events: the sale first, then what went back.
+fn history(charge: &Charge, kind: usize, rng: &mut StdRng) -> Vec<Event> {
+    let mut events = vec![charge_succeeded(charge)];
+    let later = |minutes: i64| charge.at.plus(minutes * MINUTE_MS);
+    let part: Minor = (charge.amount / 10).max(1) + rng.random_range(0..5);
+    let id = |number: usize| format!("re_{}_{number}", charge.id);
+    match kind % 12 {
+        // A refund told in both forms counts once.
+        1 => events.extend([
+            refund(charge, &id(1), part, "succeeded", later(5)),
+            charge_refunded(charge, part, later(5)),
+        ]),
+        // Two refunds, told only as a growing sum.
+        3 => events.extend([
+            charge_refunded(charge, part, later(5)),
+            charge_refunded(charge, part * 2, later(9)),
+        ]),
+        // All of it, in two steps.
+        5 => events.extend([
+            refund(charge, &id(1), part, "succeeded", later(5)),
+            refund(charge, &id(2), charge.amount - part, "succeeded", later(6)),
+        ]),
+        // A refund that failed gives the money back.
+        7 => events.extend([
+            refund(charge, &id(1), part, "succeeded", later(5)),
+            refund(charge, &id(1), part, "failed", later(60)),
+        ]),
+        // A dispute that was lost, and one that was won.
+        9 => events.push(dispute(
+            charge,
+            "funds_withdrawn",
+            "needs_response",
+            later(90),
+        )),
+        11 => events.extend([
+            dispute(charge, "funds_withdrawn", "needs_response", later(90)),
+            dispute(charge, "closed", "won", later(900)),
+        ]),
+        _ => {}
+    }
+    events
 }

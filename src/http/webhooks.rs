@@ -21,7 +21,7 @@ use super::problem::Problem;
 use crate::app::App;
 use crate::ledger::{Delivery, LedgerError, Recorded};
 use crate::metrics::{DELIVERIES, SECRET_MATCHES};
-use crate::provider::{Document, Request};
+use crate::provider::{Document, Kept, Request};
 
 /// How long a provider waits for the ledger: Paysight allows 2 s in all, Recurly 5 s.
 const RECORD_MS: u64 = 1_500;
@@ -37,7 +37,18 @@ pub struct Intake {
     stopping: tokio_util::sync::CancellationToken,
 }
 
-/// The public listener's routes.
+/// Where a delivery came to.
+#[derive(serde::Deserialize)]
+struct Place {
+    source: String,
+    /// A secret in the path, for providers that sign nothing.
+    token: Option<String>,
+    /// The kind of event, where a provider has a URL for each.
+    rest: Option<String>,
+}
+
+/// The public listener's routes. Only the matched route is ever logged, because
+/// a path may hold a token.
 pub fn router(app: App, stopping: tokio_util::sync::CancellationToken) -> Router {
     let intake = Arc::new(Intake {
         app,
@@ -46,6 +57,8 @@ pub fn router(app: App, stopping: tokio_util::sync::CancellationToken) -> Router
     });
     let routes = Router::new()
         .route("/webhooks/{source}", post(take))
+        .route("/webhooks/{source}/t/{token}", post(take))
+        .route("/webhooks/{source}/t/{token}/{rest}", post(take))
         .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/readyz", get(ready));
     closed(routes).with_state(intake)
@@ -64,16 +77,16 @@ async fn ready(State(intake): State<Arc<Intake>>) -> Response {
 
 async fn take(
     State(intake): State<Arc<Intake>>,
-    Path(source): Path<String>,
+    Path(place): Path<Place>,
     headers: HeaderMap,
     uri: Uri,
     body: Body,
 ) -> Response {
-    match deliver(&intake, &source, &headers, uri.query(), body).await {
+    match deliver(&intake, &place, &headers, uri.query(), body).await {
         Ok(recorded) => {
-            count(&source, recorded.status.word());
+            count(&place.source, recorded.status.word());
             if recorded.woke {
-                intake.app.wake(&source);
+                intake.app.wake(&place.source);
             }
             (StatusCode::OK, Json(recorded)).into_response()
         }
@@ -83,12 +96,12 @@ async fn take(
 
 async fn deliver(
     intake: &Intake,
-    name: &str,
+    place: &Place,
     headers: &HeaderMap,
     query: Option<&str>,
     body: Body,
 ) -> Result<Recorded, Problem> {
-    let app = &intake.app;
+    let (app, name) = (&intake.app, place.source.as_str());
     let source = app
         .sources
         .get(name)
@@ -98,8 +111,8 @@ async fn deliver(
     let request = Request {
         headers,
         body: body.bytes(),
-        path_token: None,
-        path_rest: None,
+        path_token: place.token.as_deref(),
+        path_rest: place.rest.as_deref(),
         query,
     };
     let secrets = app.config.secrets();
@@ -114,14 +127,19 @@ async fn deliver(
         })?;
     let secret = (genuine.secret + 1).to_string();
     counter!(SECRET_MATCHES, "source" => name.to_owned(), "secret" => secret).increment(1);
+    let kept = Kept::of(&request);
     let body = body.trust();
-    let reading = source.provider.parse(&Document { body: &body });
+    let reading = source.provider.parse(&Document {
+        body: &body,
+        kept: &kept,
+    });
     let delivery = Delivery {
         source: name.to_owned(),
         reading: reading.map_err(|unreadable| unreadable.to_string()),
         body,
         received_at: now,
         secret: genuine.secret,
+        kept,
     };
     record(app, name, delivery).await
 }

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::movement::Reading;
+use crate::provider::Kept;
 use crate::time::Time;
 
 /// A delivery that verified, on its way into the ledger.
@@ -17,6 +18,8 @@ pub struct Delivery {
     pub received_at: Time,
     /// Which configured secret matched, from 0.
     pub secret: usize,
+    /// What was kept of the request beside the body.
+    pub kept: Kept,
     /// What it says, or why it could not be read.
     pub reading: Result<Reading, String>,
 }

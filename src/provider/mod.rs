@@ -6,8 +6,11 @@
 //! one is a file beside this one and four lines here (the module, its name in
 //! [`NAMES`], its arm in [`build`] and its arm in [`events`]).
 
+use std::collections::BTreeMap;
+
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::movement::Reading;
 use crate::time::Time;
@@ -89,12 +92,59 @@ pub struct Request<'a> {
     pub query: Option<&'a str>,
 }
 
-/// Something a provider said: the body of a webhook. A struct, so that an
-/// answer of its API or kept headers can stand beside the body.
+/// Something a provider said: the body of a webhook, with what else of the
+/// request its reading needs.
 #[derive(Clone, Copy)]
 pub struct Document<'a> {
     /// The bytes as received.
     pub body: &'a [u8],
+    /// What was kept of the request.
+    pub kept: &'a Kept,
+}
+
+/// What is kept of a request beside its body, so that it can be read again.
+/// Nothing secret is: no token, no password, no query.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// What follows the source or the token in the path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest: Option<String>,
+    /// The headers of [`KEPT_HEADERS`] that were sent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+}
+
+/// Headers that some provider's reading needs: delivery ids that stand in no
+/// body, and the form of the body.
+pub const KEPT_HEADERS: [&str; 4] = [
+    "content-type",
+    "recurly-notification-id",
+    "webhook-id",
+    "x-chargify-webhook-id",
+];
+
+/// The longest header that is kept, in bytes.
+const KEPT_MOST_BYTES: usize = 255;
+
+impl Kept {
+    /// What is to be kept of a request.
+    #[must_use]
+    pub fn of(request: &Request<'_>) -> Kept {
+        let text = |name: &&str| {
+            let value = request.headers.get(*name)?.to_str().ok()?;
+            (value.len() <= KEPT_MOST_BYTES).then(|| ((*name).to_owned(), value.to_owned()))
+        };
+        Kept {
+            rest: request.path_rest.map(str::to_owned),
+            headers: KEPT_HEADERS.iter().filter_map(text).collect(),
+        }
+    }
+
+    /// True where nothing was kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_none() && self.headers.is_empty()
+    }
 }
 
 /// A request that proved where it comes from.

@@ -4,12 +4,14 @@
 //! tried against every proof sent, and an empty secret never fits. This is not
 //! a parser of headers: providers bring the bytes.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Genuine, NotGenuine, Secret};
+use super::{Genuine, NotGenuine, Request, Secret};
 
 /// The length of a SHA-256 tag in bytes.
 const TAG_BYTES: usize = 32;
@@ -65,6 +67,59 @@ pub fn same(sent: &[u8], secrets: &[Secret]) -> Result<Genuine, NotGenuine> {
     let sent = Sha256::digest(sent);
     first_match(secrets, |key| Sha256::digest(key).ct_eq(&sent).into())
 }
+
+/// Whether a secret is what the request carries without a signature: the
+/// credentials of HTTP Basic (`user:password`, or the password alone where the
+/// secret has no colon), the `key` of the query, or the token in the path. For
+/// providers that sign nothing; use them over HTTPS only.
+///
+/// # Errors
+/// [`NotGenuine::Missing`] where the request carries none of them, else as
+/// [`hmac_sha256`].
+pub fn carried(request: &Request<'_>, secrets: &[Secret]) -> Result<Genuine, NotGenuine> {
+    let mut proofs: Vec<Vec<u8>> = Vec::new();
+    let mut headers = request.headers.get_all(http::header::AUTHORIZATION).iter();
+    if let (Some(header), None) = (headers.next(), headers.next()) {
+        let credentials = basic(header.as_bytes()).ok_or(NotGenuine::Malformed)?;
+        // The first colon splits: a password may hold more of them.
+        let colon = credentials.iter().position(|byte| *byte == b':');
+        let password = colon
+            .and_then(|at| credentials.get(at + 1..))
+            .unwrap_or_default();
+        proofs.push(password.to_vec());
+        proofs.push(credentials);
+    }
+    let query = request.query.unwrap_or_default().as_bytes();
+    let keys = form_urlencoded::parse(query).filter(|(name, _)| name == "key");
+    proofs.extend(keys.map(|(_, key)| key.into_owned().into_bytes()));
+    proofs.extend(request.path_token.map(|token| token.as_bytes().to_vec()));
+    let mut answer = Err(NotGenuine::Missing);
+    for proof in proofs
+        .iter()
+        .filter(|proof| !proof.is_empty())
+        .take(PROOFS_MOST)
+    {
+        let fits = same(proof, secrets);
+        if answer.is_err() {
+            answer = fits;
+        }
+    }
+    answer
+}
+
+/// The decoded credentials of an `Authorization: Basic` header.
+fn basic(header: &[u8]) -> Option<Vec<u8>> {
+    let (scheme, encoded) = header.split_at_checked(BASIC.len())?;
+    match scheme.eq_ignore_ascii_case(BASIC) {
+        true => STANDARD.decode(encoded.trim_ascii()).ok(),
+        false => None,
+    }
+}
+
+const BASIC: &[u8] = b"Basic ";
+
+/// Proofs compared in one request; an honest one carries one or two.
+const PROOFS_MOST: usize = 8;
 
 /// The first secret that `fits`; the rest are tried as well.
 fn first_match(secrets: &[Secret], fits: impl Fn(&[u8]) -> bool) -> Result<Genuine, NotGenuine> {
@@ -141,5 +196,52 @@ mod tests {
         ] {
             assert!(tag_from_hex(text).is_none(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_carried_must_be_a_secret() {
+        let check = |authorization: Option<&str>, query: Option<&str>, token: Option<&str>| {
+            let mut headers = http::HeaderMap::new();
+            if let Some(value) = authorization {
+                headers.insert(http::header::AUTHORIZATION, value.parse().unwrap());
+            }
+            let request = Request {
+                headers: &headers,
+                body: b"",
+                path_token: token,
+                path_rest: None,
+                query,
+            };
+            carried(&request, &secrets(&["user:pa:ss", "token", ""]))
+        };
+        // user:pa:ss, token with any user, and things that are neither.
+        assert_eq!(
+            check(Some("Basic dXNlcjpwYTpzcw=="), None, None),
+            Ok(Genuine { secret: 0 })
+        );
+        assert_eq!(
+            check(Some("Basic eDp0b2tlbg=="), None, None),
+            Ok(Genuine { secret: 1 })
+        );
+        assert_eq!(
+            check(Some("Basic dXNlcjpwYQ=="), None, None),
+            Err(NotGenuine::Mismatch)
+        );
+        assert_eq!(
+            check(Some("Basic eDpwYTpzcw=="), None, None),
+            Err(NotGenuine::Mismatch)
+        );
+        assert_eq!(
+            check(Some("Bearer token"), None, None),
+            Err(NotGenuine::Malformed)
+        );
+        assert_eq!(
+            check(None, Some("a=b&key=token"), None),
+            Ok(Genuine { secret: 1 })
+        );
+        assert_eq!(check(None, Some("key="), None), Err(NotGenuine::Missing));
+        assert_eq!(check(None, None, Some("token")), Ok(Genuine { secret: 1 }));
+        assert_eq!(check(None, None, Some("tokem")), Err(NotGenuine::Mismatch));
+        assert_eq!(check(None, None, None), Err(NotGenuine::Missing));
     }
 }

@@ -114,6 +114,7 @@ impl Bench {
             body: serde_json::to_vec(&reading).unwrap().into(),
             received_at: self.clock.now(),
             secret: 0,
+            kept: Default::default(),
             reading: Ok(reading),
         }
     }

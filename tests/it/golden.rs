@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tributary::movement::Reading;
-use tributary::provider::{self, Document, Genuine, NotGenuine, Provider, Request, Secret};
+use tributary::provider::{self, Document, Genuine, Kept, NotGenuine, Provider, Request, Secret};
 use tributary::time::Time;
 
 /// What `<case>.json` holds.
@@ -145,7 +145,9 @@ fn check(provider: &str, case: &Path) -> Result<(), String> {
     }
     let none = built.verify(&recorded.request(), &[], now);
     assert_eq!(none, Err(NotGenuine::NoSecret), "{}", case.display());
+    let kept = Kept::of(&recorded.request());
     let read = built.parse(&Document {
+        kept: &kept,
         body: &recorded.body,
     });
     let (reading, unreadable) = match read {
@@ -296,7 +298,10 @@ const SENTINEL: &str = "Sentinel";
 
 /// Reads `body` and forgets what it says: only a panic fails.
 fn survive(provider: &dyn Provider, body: &[u8]) {
-    if let Err(error) = provider.parse(&Document { body }) {
+    if let Err(error) = provider.parse(&Document {
+        body,
+        kept: &Kept::default(),
+    }) {
         assert!(!error.reason.is_empty() && error.reason.len() < 200);
         assert!(!error.reason.contains(SENTINEL), "{}", error.reason);
     }

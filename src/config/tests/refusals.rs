@@ -87,7 +87,7 @@ fn a_wrong_value_is_named_and_not_quoted() {
         "sources.stripe.forward_from",
         "RFC 3339",
     );
-    for rule in ["metadata.", "link:", "link:A B", "phone", "", "metadata. x"] {
+    for rule in ["metadata.", "link:", "link:A B", "a b", "", "metadata. x"] {
         let to = format!("customer_key = [\"email\", \"{rule}\"]");
         refused(
             changed("retired = false", &to),

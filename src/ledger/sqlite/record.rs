@@ -80,8 +80,8 @@ impl Tx<'_> {
         let (status, event, reason) = verdict(&delivery.reading);
         let row = self.insert(
             "INSERT INTO deliveries (source, delivery_id, statement, body, body_digest,
-                 received_at, event, status, reason, secret, differs)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                 received_at, event, status, reason, secret, differs, kept)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             params![
                 source_row,
                 delivery_id,
@@ -94,6 +94,7 @@ impl Tx<'_> {
                 reason,
                 i64::try_from(delivery.secret).unwrap_or(i64::MAX),
                 differs,
+                kept_json(delivery),
             ],
         )?;
         let origin = Origin {
@@ -444,6 +445,14 @@ impl Tx<'_> {
         }
         touched.extend(waiting);
         Ok(())
+    }
+}
+
+/// What was kept beside the body, where anything was.
+fn kept_json(delivery: &Delivery) -> Option<String> {
+    match delivery.kept.is_empty() {
+        true => None,
+        false => serde_json::to_string(&delivery.kept).ok(),
     }
 }
 

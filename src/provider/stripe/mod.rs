@@ -408,7 +408,12 @@ mod tests {
     fn a_time_that_is_text_is_named() {
         let stripe = Stripe::new(toml::Table::new()).unwrap();
         let body = br#"{"type":"refund.created","created":"June","data":{"object":{}}}"#;
-        let error = stripe.parse(&Document { body }).unwrap_err();
+        let error = stripe
+            .parse(&Document {
+                body,
+                kept: &super::super::Kept::default(),
+            })
+            .unwrap_err();
         assert_eq!(error.reason, "created: is not a time in seconds");
     }
 }
