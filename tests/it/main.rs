@@ -17,5 +17,6 @@ mod forward;
 mod golden;
 mod ledger;
 mod robust;
+mod sim;
 mod tidy;
 mod world;
