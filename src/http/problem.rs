@@ -21,6 +21,7 @@ pub struct Problem {
 enum Kind {
     BadRequest,
     Unauthorized,
+    Unverified,
     Forbidden,
     NotFound,
     MethodNotAllowed,
@@ -37,7 +38,7 @@ impl Kind {
     fn facts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Kind::BadRequest => (StatusCode::BAD_REQUEST, "bad-request", "Bad request"),
-            Kind::Unauthorized => (
+            Kind::Unauthorized | Kind::Unverified => (
                 StatusCode::UNAUTHORIZED,
                 "unauthorized",
                 "Not authenticated",
@@ -98,6 +99,12 @@ impl Problem {
     /// wrong with the credentials.
     pub fn unauthorized(detail: impl Into<String>) -> Problem {
         Problem::of(Kind::Unauthorized, detail)
+    }
+
+    /// 401 for a delivery that proved nothing: the same problem without a
+    /// challenge, because a provider has no token to send.
+    pub fn unverified() -> Problem {
+        Problem::of(Kind::Unverified, "the delivery could not be verified")
     }
 
     /// 403: known, and not allowed.

@@ -123,7 +123,7 @@ async fn deliver(
         .map_err(|why| {
             count(name, "refused");
             tracing::warn!(source = name, why = %why, "a delivery was refused");
-            Problem::unauthorized("the delivery could not be verified")
+            Problem::unverified()
         })?;
     let secret = (genuine.secret + 1).to_string();
     counter!(SECRET_MATCHES, "source" => name.to_owned(), "secret" => secret).increment(1);
