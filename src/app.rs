@@ -18,6 +18,7 @@ use crate::forward::Forwarder;
 use crate::ledger::book::SourceTerms;
 use crate::ledger::{AllTerms, Ledger, LedgerError, Opening};
 use crate::lookup::Rule;
+use crate::ops;
 use crate::plan::Terms;
 use crate::provider::{self, Provider};
 use crate::time::{Clock, HOUR_MS, SECOND_MS, Time};
@@ -211,27 +212,44 @@ pub fn terms(config: &Config) -> Result<AllTerms, ConfigError> {
             Some(rules) => rules.clone(),
             None => default_rules(name, provider.as_ref())?,
         };
-        all.insert(
-            name.clone(),
-            SourceTerms {
-                name: name.clone(),
-                provider: source.provider.clone(),
-                destination: source.destination.clone(),
-                live: destination.mode == Mode::Live,
-                rules,
-                forward_from: source.forward_from,
-                terms: Terms {
-                    policy: config.partial_refunds(source),
-                    v2_available: destination.v2_available,
-                },
-                bind_provider_key: destination.provider_key && destination.v2_available,
-                confirm_after_ms: i64::from(destination.confirm_after_seconds) * SECOND_MS,
-                retry_for_ms: i64::from(destination.retry_for_hours) * HOUR_MS,
-                timeout_ms: i64::from(destination.timeout_seconds) * SECOND_MS,
-            },
-        );
+        let mut terms = terms_at(&source.destination, destination);
+        terms.name.clone_from(name);
+        terms.provider.clone_from(&source.provider);
+        terms.rules = rules;
+        terms.forward_from = source.forward_from;
+        terms.terms.policy = config.partial_refunds(source);
+        all.insert(name.clone(), terms);
+    }
+    // The merchant's own back end is a source too; what it states names the
+    // customer, and is from now.
+    if let Some(name) = config.api_destination()
+        && let Some(destination) = config.destinations.get(name)
+    {
+        let mut terms = terms_at(name, destination);
+        terms.rules = vec![Rule::Field(ops::API_CUSTOMER.to_owned())];
+        all.insert(terms.name.clone(), terms);
     }
     Ok(all)
+}
+
+/// The terms that follow from a destination, for the source `api`.
+fn terms_at(name: &str, destination: &config::Destination) -> SourceTerms {
+    SourceTerms {
+        name: config::RESERVED_NAME.to_owned(),
+        provider: config::RESERVED_NAME.to_owned(),
+        destination: name.to_owned(),
+        live: destination.mode == Mode::Live,
+        rules: Vec::new(),
+        forward_from: None,
+        terms: Terms {
+            policy: destination.partial_refunds,
+            v2_available: destination.v2_available,
+        },
+        bind_provider_key: destination.provider_key && destination.v2_available,
+        confirm_after_ms: i64::from(destination.confirm_after_seconds) * SECOND_MS,
+        retry_for_ms: i64::from(destination.retry_for_hours) * HOUR_MS,
+        timeout_ms: i64::from(destination.timeout_seconds) * SECOND_MS,
+    }
 }
 
 fn default_rules(name: &str, provider: &dyn Provider) -> Result<Vec<Rule>, ConfigError> {

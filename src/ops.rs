@@ -8,11 +8,14 @@ use serde::Serialize;
 use crate::ledger::book::State;
 use crate::ledger::story::{PaymentView, Story};
 use crate::ledger::{
-    Decided, Decision, Filter, Ledger, LedgerError, LinkView, NewLink, Page, Statement, Word,
+    Decided, Decision, Delivery, Filter, Ledger, LedgerError, LinkView, NewLink, Page, Statement,
+    Word,
 };
 use crate::lookup;
 use crate::money::{Currency, Minor};
+use crate::movement::{Authority, Basis, Class, Clue, Fact, Movement, Reading, Subject, rank};
 use crate::plan::Policy;
+use crate::provider::Kept;
 use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS, Time};
 
 /// Payments on one page of a list, unless asked otherwise.
@@ -356,4 +359,103 @@ pub async fn refund(
 ) -> Result<Decided, LedgerError> {
     let statement = Statement::Refund { refund_id, amount };
     ledger.state(source, payment_id, statement, word).await
+}
+
+/// The field by which a payment that the merchant states names its customer.
+pub const API_CUSTOMER: &str = "customer_key";
+
+/// A payment that the merchant's own back end states.
+#[derive(Clone, Debug)]
+pub struct StatedPayment {
+    /// Whose it is.
+    pub customer_key: String,
+    /// The merchant's own key; one is made where there is none, and then a
+    /// repeated request is a second payment.
+    pub key: Option<String>,
+    /// Minor units.
+    pub amount: Minor,
+    /// Its currency.
+    pub currency: Currency,
+    /// The product's key at the destination.
+    pub product_key: Option<String>,
+    /// The category's key at the destination.
+    pub category_key: Option<String>,
+}
+
+/// Records a payment that no provider tells of. The same key with the same
+/// money is the same payment.
+///
+/// # Errors
+/// [`LedgerError::Refused`] where the key is known with other money or another
+/// customer, else as the ledger's.
+pub async fn state_payment(
+    ledger: &Ledger,
+    stated: StatedPayment,
+    now: Time,
+) -> Result<PaymentView, LedgerError> {
+    let source = crate::config::RESERVED_NAME;
+    let payment_id = match &stated.key {
+        Some(key) => key.clone(),
+        None => format!("made-{}", hex::encode(rand::random::<[u8; 12]>())),
+    };
+    let only = Filter {
+        source: Some(source.to_owned()),
+        payment_id: Some(payment_id.clone()),
+        ..Filter::default()
+    };
+    if let Some(known) = ledger.payments(only.clone(), 1).await?.items.pop() {
+        let same = known.gross == Some(stated.amount)
+            && known.currency == Some(stated.currency)
+            && known.customer_key.as_deref() == Some(&stated.customer_key);
+        return match same {
+            true => Ok(known),
+            false => Err(LedgerError::Refused(format!(
+                "the key {payment_id} is known with other money or another customer"
+            ))),
+        };
+    }
+    let reading = reading_of(&stated, &payment_id, now);
+    let delivery = Delivery {
+        source: source.to_owned(),
+        body: serde_json::to_vec(&reading).unwrap_or_default().into(),
+        received_at: now,
+        secret: 0,
+        kept: Kept::default(),
+        reading: Ok(reading),
+    };
+    ledger.record(delivery).await?;
+    let recorded = ledger.payments(only, 1).await?.items.pop();
+    recorded.ok_or_else(|| LedgerError::NotFound("the payment is gone".to_owned()))
+}
+
+fn reading_of(stated: &StatedPayment, payment_id: &str, now: Time) -> Reading {
+    let capture = Fact {
+        class: Class::Capture,
+        id: payment_id.to_owned(),
+        basis: Basis::Each,
+        rank: rank::CAPTURED,
+        version: 0,
+        authority: Authority::Api,
+        amount: stated.amount,
+        currency: stated.currency,
+        at: now,
+        partial_capture: false,
+        product_key: stated.product_key.clone(),
+        category_key: stated.category_key.clone(),
+    };
+    Reading {
+        delivery_id: Some(payment_id.to_owned()),
+        event: "stated by the API".to_owned(),
+        movements: vec![Movement {
+            about: Subject::Payment(payment_id.to_owned()),
+            fact: capture,
+        }],
+        clues: vec![Clue {
+            payment_id: payment_id.to_owned(),
+            field: API_CUSTOMER.to_owned(),
+            value: stated.customer_key.clone(),
+            version: 0,
+        }],
+        ..Reading::default()
+    }
 }

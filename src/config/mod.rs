@@ -33,7 +33,7 @@ const DEFAULT_FILE: &str = "tributary.toml";
 const FILE_VARIABLE: &str = "TRIBUTARY_CONFIG";
 /// The name no source may have: payments that the merchant states by the API
 /// are kept under it.
-const RESERVED_NAME: &str = "api";
+pub const RESERVED_NAME: &str = "api";
 
 /// A configuration that was read and checked.
 #[derive(Debug)]
@@ -232,6 +232,17 @@ impl Config {
             .map_err(|problem| ConfigError::at(key, problem))
     }
 
+    /// Where payments go that the merchant's own back end states: as
+    /// configured, else the only destination there is.
+    #[must_use]
+    pub fn api_destination(&self) -> Option<&str> {
+        match (&self.http.api_destination, self.destinations.len()) {
+            (Some(name), _) => Some(name),
+            (None, 1) => self.destinations.keys().next().map(String::as_str),
+            (None, _) => None,
+        }
+    }
+
     /// What a partial refund of this source's payments becomes: its own word,
     /// else its destination's.
     #[must_use]
@@ -298,6 +309,12 @@ fn build(
         secrets: RwLock::new(None),
     };
     check_http(&config.http)?;
+    if let Some(name) = &config.http.api_destination
+        && !config.destinations.contains_key(name)
+    {
+        let problem = "there is no [destinations] section of that name";
+        return Err(ConfigError::at("http.api_destination", problem));
+    }
     for (name, source) in &config.sources {
         check_source(&config, name, source, providers)?;
     }

@@ -120,6 +120,10 @@ pub struct Http {
     /// Who may use the admin listener.
     #[serde(default, deserialize_with = "list")]
     pub tokens: Vec<Token>,
+    /// Where payments go that the merchant's own back end states; needed only
+    /// where there are several destinations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_destination: Option<String>,
 }
 
 /// `[[http.tokens]]`

@@ -24,11 +24,15 @@ use crate::config::Role;
 use crate::ledger::book::STATES;
 use crate::ledger::{Decision, LedgerError, NewLink, Word};
 use crate::metrics::{self, Metrics};
-use crate::money::Minor;
-use crate::ops::{self, FilterText, UsageError, Whom};
+use crate::money::{LARGEST_MINOR, Minor};
+use crate::ops::{self, FilterText, StatedPayment, UsageError, Whom};
 
 /// The longest body of an API call, in bytes: links and decisions are short.
 const BODY_MOST_BYTES: usize = 64 * 1024;
+
+/// The limits of a transaction's key in PartnerStack's reference.
+const KEY_LEAST_CHARS: usize = 4;
+const KEY_MOST_CHARS: usize = 255;
 
 /// What the admin listener works with.
 #[derive(Clone)]
@@ -57,6 +61,10 @@ pub fn router(app: App, access: &Arc<Access>, metrics: Option<Metrics>) -> Route
     let linker = Router::new().route(
         "/api/v1/sources/{source}/links/{kind}/{external_id}",
         put(put_link).get(get_link).delete(delete_link),
+    );
+    let linker = linker.route(
+        "/v1/customers/{customer_key}/transactions",
+        post(state_payment),
     );
     let figures = Router::new().route("/metrics", get(show_metrics));
     let figures = match open_metrics {
@@ -316,4 +324,70 @@ async fn show_metrics(State(admin): State<Arc<Admin>>) -> Result<String, Problem
         metrics::set(&gauge, seconds(*at));
     }
     Ok(metrics.render())
+}
+
+/// A transaction in PartnerStack's own form.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TransactionBody {
+    amount: Minor,
+    currency: String,
+    key: Option<String>,
+    product_key: Option<String>,
+    category_key: Option<String>,
+}
+
+/// The merchant's back end states a payment itself, as it would to PartnerStack.
+async fn state_payment(
+    State(admin): State<Arc<Admin>>,
+    Path(customer_key): Path<String>,
+    body: Bytes,
+) -> Result<Json<Value>, Problem> {
+    let body: TransactionBody = read(&body)?;
+    if admin.app.config.api_destination().is_none() {
+        let why = "there are several destinations; name one in http.api_destination";
+        return Err(Problem::conflict(why));
+    }
+    let fits = |text: &Option<String>, least: usize| {
+        text.as_ref().is_none_or(|text| {
+            (least..=KEY_MOST_CHARS).contains(&text.chars().count())
+                && !text.contains(char::is_control)
+        })
+    };
+    if !fits(&body.key, KEY_LEAST_CHARS)
+        || !fits(&body.product_key, 1)
+        || !fits(&body.category_key, 1)
+        || !fits(&Some(customer_key.clone()), 1)
+    {
+        return Err(Problem::unprocessable(
+            "key has 4 to 255 characters, the others 1 to 255",
+        ));
+    }
+    if !(0..=LARGEST_MINOR).contains(&body.amount) {
+        return Err(Problem::unprocessable(
+            "amount is in minor units and not negative; state a refund by the refunds of the payment",
+        ));
+    }
+    let currency = body
+        .currency
+        .parse()
+        .map_err(|error| Problem::unprocessable(format!("currency: {error}")))?;
+    let stated = StatedPayment {
+        customer_key: customer_key.trim().to_owned(),
+        key: body.key,
+        amount: body.amount,
+        currency,
+        product_key: body.product_key,
+        category_key: body.category_key,
+    };
+    let view = ops::state_payment(&admin.app.ledger, stated, admin.app.clock.now()).await?;
+    admin.app.wake_all();
+    Ok(Json(json!({
+        "status": 200,
+        "message": "Transaction recorded",
+        "rdata": {
+            "key": view.payment_id, "customer_key": view.customer_key, "amount": view.gross,
+            "currency": view.currency, "state": view.state, "occurred_at": view.occurred_at,
+        },
+    })))
 }

@@ -315,6 +315,15 @@ pub fn refund_failed(payment_id: &str, id: &str, amount: i64, version: i64) -> R
     )
 }
 
+/// What was refunded in all so far, as a charge's snapshot states it.
+pub fn refund_total(payment_id: &str, total: i64, version: i64) -> Reading {
+    let total = Fact {
+        basis: Basis::Total,
+        ..fact(Class::Refund, payment_id, rank::LIVE, total, version)
+    };
+    about(payment_id, total)
+}
+
 pub fn refund_of_intent(intent: &str, id: &str, amount: i64, version: i64) -> Reading {
     let fact = fact(Class::Refund, id, rank::LIVE, amount, version);
     let about = Subject::Reference {

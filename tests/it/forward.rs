@@ -419,3 +419,50 @@ async fn the_api_states_refunds_and_lists_payments() {
     assert_eq!(world.api(LINKER, "DELETE", link, None).await.0, 204);
     world.strike().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_merchants_back_end_states_a_payment_once() {
+    let world = World::new().await;
+    let path = "/v1/customers/acme/transactions";
+    let body = |amount: i64| {
+        Some(json!({"amount": amount, "currency": "USD", "key": "order-1", "product_key": "pro"}))
+    };
+    assert_eq!(world.api(VIEWER, "POST", path, body(4999)).await.0, 403);
+    for _ in 0..3 {
+        let (status, answer) = world.api(LINKER, "POST", path, body(4999)).await;
+        assert_eq!(
+            (status, &answer["rdata"]["key"]),
+            (200, &json!("order-1")),
+            "{answer}"
+        );
+    }
+    assert_eq!(world.api(LINKER, "POST", path, body(5000)).await.0, 409);
+    let other = "/v1/customers/globex/transactions";
+    assert_eq!(world.api(LINKER, "POST", other, body(4999)).await.0, 409);
+    for wrong in [
+        json!({}),
+        json!({"amount": -1, "currency": "USD"}),
+        json!({"amount": 1, "currency": "dollars"}),
+        json!({"amount": 1, "currency": "USD", "key": "abc"}),
+        json!({"amount": 1, "currency": "USD", "nonsense": 1}),
+    ] {
+        assert_eq!(
+            world.api(LINKER, "POST", path, Some(wrong.clone())).await.0,
+            422,
+            "{wrong}"
+        );
+    }
+    let payment = world.wait_for("order-1", "settled").await;
+    assert_eq!((payment.source.as_str(), payment.forwarded), ("api", 4999));
+    let row = world.sandbox.transactions().remove(0);
+    assert_eq!(
+        (row.key.as_str(), row.product_key.as_deref()),
+        ("api:order-1", Some("pro"))
+    );
+    let refund = Some(json!({"refund_id": "r1", "amount": 500}));
+    let path = "/api/v1/payments/api/order-1/refunds";
+    assert_eq!(world.api(OPERATOR, "POST", path, refund).await.0, 200);
+    world.wait_for("order-1", "settled").await;
+    assert_eq!(world.sandbox.live_sum("acme", "USD"), 4499);
+    world.service.as_ref().unwrap();
+}

@@ -333,8 +333,11 @@ fn history(id: &str, rng: &mut StdRng) -> (Truth, Vec<Reading>) {
         }
         let name = format!("re_{id}_{number}");
         told.push(refund(id, &name, part, 10 + number));
+        if rng.random_ratio(1, 2) {
+            told.push(refund_total(id, back + part, 10 + number));
+        }
         if rng.random_ratio(1, 3) {
-            told.push(refund_failed(id, &name, part, 50 + number));
+            told.push(refund_failed(id, &name, part, 10 + number));
         } else {
             back += part;
             left -= part;

@@ -170,7 +170,8 @@ pub(super) fn name_sources(
     let names = known.query_map([], |row| row.get::<_, String>(0))?;
     for name in names {
         let name = name?;
-        if !terms.contains_key(&name) {
+        // Without a destination for it the API's payments stay as they are.
+        if !terms.contains_key(&name) && name != crate::config::RESERVED_NAME {
             return Err(LedgerError::Unusable(format!(
                 "sources.{name}: the ledger has payments of this source and the configuration \
                  no longer names it; keep it and write retired = true"
