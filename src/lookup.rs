@@ -8,6 +8,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{Customer, CustomerBy};
@@ -30,7 +31,35 @@ pub enum Rule {
     Link(String),
     /// The payer's email address is how the destination finds the customer.
     Email,
+    /// Only a part of the value counts for the rule: the first group of the
+    /// pattern, or all that matches where it has none. `reference ~ ^([^~]+)`.
+    Part(Box<Rule>, Pattern),
 }
+
+/// A regular expression, matched in linear time.
+#[derive(Clone, Debug)]
+pub struct Pattern(Regex);
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+impl Eq for Pattern {}
+
+impl Pattern {
+    /// The part of `value` that the pattern names, if it matches.
+    fn part(&self, value: &str) -> Option<String> {
+        let found = self.0.captures(value)?;
+        let part = found.get(1).or_else(|| found.get(0))?.as_str().trim();
+        (!part.is_empty()).then(|| part.to_owned())
+    }
+}
+
+/// The largest compiled pattern, in bytes: thousands of states, far more than a
+/// customer key's shape needs.
+const PATTERN_MOST_BYTES: usize = 64 * 1024;
 
 /// A text that is no rule.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +81,14 @@ impl FromStr for Rule {
                     .chars()
                     .all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
         };
+        if let Some((rule, pattern)) = text.split_once(" ~ ") {
+            let pattern = RegexBuilder::new(pattern.trim())
+                .size_limit(PATTERN_MOST_BYTES)
+                .build()
+                .map_err(|_| RuleError)?;
+            let rule = rule.trim().parse()?;
+            return Ok(Rule::Part(Box::new(rule), Pattern(pattern)));
+        }
         match (text.strip_prefix("link:"), text.strip_prefix("metadata.")) {
             (Some(kind), _) if word(kind) => Ok(Rule::Link(kind.to_owned())),
             (None, Some(name)) if plain(name) => Ok(Rule::Field(text.to_owned())),
@@ -81,6 +118,7 @@ impl fmt::Display for Rule {
             Rule::Field(name) => f.write_str(name),
             Rule::Link(kind) => write!(f, "link:{kind}"),
             Rule::Email => f.write_str("email"),
+            Rule::Part(rule, pattern) => write!(f, "{rule} ~ {}", pattern.0.as_str()),
         }
     }
 }
@@ -92,6 +130,30 @@ impl Rule {
         match self {
             Rule::Field(name) | Rule::Link(name) => name,
             Rule::Email => "email",
+            Rule::Part(rule, _) => rule.field(),
+        }
+    }
+
+    /// The kind of link that the rule asks for, and the id that `value` means to
+    /// it: what a link of that kind is found by, and what finds the payment again
+    /// when the link arrives.
+    #[must_use]
+    pub fn asks_link(&self, value: &str) -> Option<(&str, String)> {
+        match self.narrowed(Some(value.to_owned())) {
+            (Rule::Link(kind), Some(id), _) => Some((kind, id)),
+            _ => None,
+        }
+    }
+
+    /// The rule behind a pattern, and the part of `value` that it is tried with.
+    fn narrowed(&self, value: Option<String>) -> (&Rule, Option<String>, bool) {
+        match self {
+            Rule::Part(rule, pattern) => {
+                let part = value.as_deref().and_then(|value| pattern.part(value));
+                let missed = value.is_some() && part.is_none();
+                (rule, part, missed)
+            }
+            rule => (rule, value, false),
         }
     }
 }
@@ -119,6 +181,8 @@ pub enum CameTo {
     NotLinked,
     /// The value is longer than a customer key may be.
     TooLong,
+    /// The value does not match the rule's pattern.
+    NoMatch,
 }
 
 /// The customer, if a rule named one, and every rule that was tried.
@@ -140,7 +204,9 @@ pub fn find<E>(
     let mut finding = Finding::default();
     for rule in rules {
         let saw = clue(rule.field());
-        let came_to = match (rule, &saw) {
+        let (plain, value, missed) = rule.narrowed(saw.clone());
+        let came_to = match (plain, &value) {
+            (_, None) if missed => CameTo::NoMatch,
             (_, None) => CameTo::NotSet,
             (Rule::Link(kind), Some(id)) => {
                 link(kind, id)?.map_or(CameTo::NotLinked, CameTo::Found)
@@ -152,9 +218,9 @@ pub fn find<E>(
             other => other,
         };
         if let CameTo::Found(value) = &came_to {
-            let by = match rule {
+            let by = match plain {
                 Rule::Email => CustomerBy::Email,
-                Rule::Field(_) | Rule::Link(_) => CustomerBy::Key,
+                _ => CustomerBy::Key,
             };
             let value = value.clone();
             finding.customer = Some(Customer { by, value });
@@ -181,6 +247,7 @@ impl Tried {
                 format!("{}: {saw} is linked to {key}", self.rule)
             }
             CameTo::Found(_) => format!("{}: {saw}", self.rule),
+            CameTo::NoMatch => format!("{}: {saw} does not match the pattern", self.rule),
             CameTo::NotSet => format!("{}: the payment has no such value", self.rule),
             CameTo::NotLinked => format!("{}: {saw} is not linked to a customer yet", self.rule),
             CameTo::TooLong => format!(
@@ -244,6 +311,32 @@ mod tests {
         let finding = run(&[("metadata.customer_key", &long)], &[]);
         assert_eq!(finding.customer, None);
         assert_eq!(finding.tried[0].came_to, CameTo::TooLong);
+    }
+
+    #[test]
+    fn a_pattern_takes_a_part() {
+        let run = |rule: &str, value: &str| {
+            let rules = rules(&[rule]);
+            let link = |_: &str, id: &str| Ok((id == "42").then(|| "acme".to_owned()));
+            let found = find::<Infallible>(&rules, |_| Some(value.to_owned()), link);
+            let finding = found.unwrap_or_default();
+            (
+                finding.customer.map(|it| it.value),
+                finding.tried[0].came_to.clone(),
+            )
+        };
+        let whole = run("metadata.ref ~ ^cust_[0-9]+", "cust_42~order_9");
+        assert_eq!(whole.0.as_deref(), Some("cust_42"));
+        let linked = run("link:order ~ ^cust_([0-9]+)", "cust_42~order_9");
+        assert_eq!(linked.0.as_deref(), Some("acme"));
+        assert_eq!(
+            run("metadata.ref ~ ^cust_([0-9]+)", "guest").1,
+            CameTo::NoMatch
+        );
+        assert_eq!(rules(&["a ~ ^x$"])[0].to_string(), "a ~ ^x$");
+        for wrong in ["a ~ (", "~ x", "a ~ x{1000}{1000}"] {
+            assert!(wrong.parse::<Rule>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

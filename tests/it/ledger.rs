@@ -886,3 +886,29 @@ async fn a_move_leaves_alone_what_says_itself_whose_it_is() {
         vec![("other".to_owned(), 4999)]
     );
 }
+
+#[tokio::test]
+async fn a_link_by_a_part_of_a_value_releases_in_any_order() {
+    for link_first in [true, false] {
+        let mut source = terms("stripe");
+        source.rules = vec!["link:order ~ ^cust_[0-9]+~(.+)$".parse().unwrap()];
+        source
+            .rules
+            .push("link:customer ~ ^(cus_[A-Z])".parse().unwrap());
+        let (mut bench, mut there) = (Bench::with(vec![source]), There::default());
+        let sale = charge("ch_1", 4999, Some("cus_A-and-more"));
+        let tie = customer("cus_A", "acme", 1);
+        let told = if link_first { [tie, sale] } else { [sale, tie] };
+        for event in told {
+            bench.deliver(event).await;
+        }
+        bench.run(&mut there).await;
+        assert_eq!(
+            there.rows["stripe:ch_1"],
+            vec![("acme".to_owned(), 4999)],
+            "{link_first}"
+        );
+        let story = bench.ledger.story("stripe", "ch_1").await.unwrap();
+        assert_eq!(story.links.len(), 1);
+    }
+}

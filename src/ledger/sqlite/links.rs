@@ -120,8 +120,14 @@ impl Tx<'_> {
     ) -> Result<Vec<i64>, LedgerError> {
         let forwarded: Vec<i64> = self.all(
             "SELECT payment FROM clues JOIN payments USING (payment)
-             WHERE value = ?1 AND field = ?2 AND source = ?3 AND frozen = 1 AND customer <> ?4",
-            params![link.external_id, link.kind, source_row, link.customer_key],
+             WHERE value = ?1 AND field IN (?2, ?5) AND source = ?3 AND frozen = 1 AND customer <> ?4",
+            params![
+                link.external_id,
+                link.kind,
+                source_row,
+                link.customer_key,
+                super::record::part_of(&link.kind)
+            ],
             |row| row.get(0),
         )?;
         let decision = Decision::Move {
@@ -129,10 +135,15 @@ impl Tx<'_> {
         };
         // A payment that says itself whose it is was not found by this link.
         let rule = format!("link:{}", link.kind);
+        let by_this = |tried: &str| {
+            tried
+                .strip_prefix(rule.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(" ~ "))
+        };
         let mut by_link = Vec::new();
         for payment in forwarded {
             let tried = self.look(payment)?.standing.finding.tried;
-            if tried.last().is_some_and(|tried| tried.rule == rule) {
+            if tried.last().is_some_and(|tried| by_this(&tried.rule)) {
                 by_link.push(payment);
             }
         }

@@ -301,11 +301,31 @@ impl Tx<'_> {
     ) -> Result<(), LedgerError> {
         let payment = self.ensure_payment(place, &clue.payment_id, false, self.now)?;
         touched.insert(payment);
+        self.set_clue(payment, &clue.field, &clue.value, clue.version)?;
+        // A rule that takes a part of the value asks for a link by that part.
+        for rule in &self.terms(place.source)?.rules {
+            let asked = rule
+                .asks_link(&clue.value)
+                .filter(|_| rule.field() == clue.field);
+            if let Some((kind, id)) = asked.filter(|(_, id)| *id != clue.value) {
+                self.set_clue(payment, &part_of(kind), &id, clue.version)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn set_clue(
+        &self,
+        payment: i64,
+        field: &str,
+        value: &str,
+        version: i64,
+    ) -> Result<(), LedgerError> {
         self.run(
             "INSERT INTO clues (payment, field, value, version) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (payment, field) DO UPDATE SET value = excluded.value, version = excluded.version
              WHERE (excluded.version, excluded.value) > (clues.version, clues.value)",
-            params![payment, clue.field, clue.value, clue.version],
+            params![payment, field, value, version],
         )?;
         Ok(())
     }
@@ -430,17 +450,24 @@ impl Tx<'_> {
     ) -> Result<(), LedgerError> {
         let waiting: Vec<i64> = self.all(
             "SELECT payment FROM clues JOIN payments USING (payment)
-             WHERE value = ?1 AND field = ?2 AND source = ?3 AND frozen = 0 AND state <> 'ignored'
+             WHERE value = ?1 AND field IN (?2, ?5) AND source = ?3 AND frozen = 0
+                   AND state <> 'ignored'
              LIMIT ?4",
-            params![external_id, kind, source_row, RELEASED_AT_ONCE + 1],
+            params![
+                external_id,
+                kind,
+                source_row,
+                RELEASED_AT_ONCE + 1,
+                part_of(kind)
+            ],
             |row| row.get(0),
         )?;
         if waiting.len() > usize::from(RELEASED_AT_ONCE) {
             self.run(
                 "UPDATE payments SET state = 'due', turn = 1, due_at = ?4, due_since = ?4, reason = NULL
                  WHERE source = ?3 AND frozen = 0 AND state = 'unattributed' AND payment IN
-                       (SELECT payment FROM clues WHERE value = ?1 AND field = ?2)",
-                params![external_id, kind, source_row, self.now.ms()],
+                       (SELECT payment FROM clues WHERE value = ?1 AND field IN (?2, ?5))",
+                params![external_id, kind, source_row, self.now.ms(), part_of(kind)],
             )?;
         }
         touched.extend(waiting);
@@ -454,6 +481,12 @@ fn kept_json(delivery: &Delivery) -> Option<String> {
         true => None,
         false => serde_json::to_string(&delivery.kept).ok(),
     }
+}
+
+/// The field under which the part of a value stands that a patterned rule asks
+/// for a link of `kind` with. No provider's field holds a tilde.
+pub(super) fn part_of(kind: &str) -> String {
+    format!("{kind}~")
 }
 
 /// How a delivery is taken, the event's name, and why nothing comes of it.

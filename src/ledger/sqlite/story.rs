@@ -14,7 +14,6 @@ use crate::ledger::LinkView;
 use crate::ledger::story::{
     AliasView, Event, Story, TransactionView, fact_sentence, position_sentence, summary,
 };
-use crate::lookup::Rule;
 use crate::money::Currency;
 use crate::movement::Fact;
 use crate::position::position;
@@ -311,12 +310,15 @@ impl Tx<'_> {
         let mut links = Vec::new();
         let mut seen = BTreeSet::new();
         for rule in &self.terms(&folded.row.source)?.rules {
-            let Rule::Link(kind) = rule else { continue };
-            let id = folded.book.clues.iter().find(|(field, _)| field == kind);
-            if let Some((_, id)) = id
-                && seen.insert((kind.clone(), id.clone()))
+            let clue = folded
+                .book
+                .clues
+                .iter()
+                .find(|(field, _)| field == rule.field());
+            if let Some((kind, id)) = clue.and_then(|(_, value)| rule.asks_link(value))
+                && seen.insert((kind.to_owned(), id.clone()))
             {
-                links.extend(self.links(&folded.row.source, kind, id)?);
+                links.extend(self.links(&folded.row.source, kind, &id)?);
             }
         }
         Ok(links)
