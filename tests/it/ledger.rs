@@ -912,3 +912,28 @@ async fn a_link_by_a_part_of_a_value_releases_in_any_order() {
         assert_eq!(story.links.len(), 1);
     }
 }
+
+#[tokio::test]
+async fn a_delete_that_was_not_seen_to_land_may_still_land() {
+    let (mut bench, mut there) = (Bench::new(), There::default());
+    bench.deliver(customer("cus_A", "acme", 1)).await;
+    bench.deliver(charge("ch_1", 4999, Some("cus_A"))).await;
+    bench.run(&mut there).await;
+    bench.deliver(refund("ch_1", "re_1", 4999, 5)).await;
+    let begun = bench.call(unknown()).await;
+    assert!(matches!(begun.call, Outgoing::Delete { .. }));
+    bench.clock.advance(3 * SECOND_MS);
+    assert_eq!(bench.read_back(&there).await, 1);
+    // The refund fails meanwhile; the row that stands there may still go.
+    bench.deliver(refund_failed("ch_1", "re_1", 4999, 6)).await;
+    assert_eq!(bench.state("ch_1").await, State::Due);
+    there.carry_out(&begun.call);
+    bench.clock.advance(HOUR_MS);
+    bench.read_back(&there).await;
+    bench.run(&mut there).await;
+    assert_eq!(there.rows["stripe:ch_1:2"], vec![("acme".to_owned(), 4999)]);
+    assert_eq!(
+        (there.sum(), bench.state("ch_1").await),
+        (4999, State::Settled)
+    );
+}

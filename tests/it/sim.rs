@@ -27,6 +27,9 @@ const STEPS: usize = 120;
 /// Quiet rounds after healing; each is a minute of virtual time.
 const HEALING_ROUNDS: usize = 400;
 
+/// More calls than any history needs: a plan that does not end is a failure.
+const HEALING_CALLS_MOST: usize = 300;
+
 /// How late a call may land after its deadline: less than the time for which
 /// "not found" is not believed.
 const LANDS_WITHIN_MS: i64 = 600 * SECOND_MS;
@@ -261,6 +264,7 @@ impl Sim {
         while !self.events.is_empty() {
             self.tell().await;
         }
+        let mut calls = 0;
         for _ in 0..HEALING_ROUNDS {
             self.pass(MINUTE_MS);
             for at in 0..self.flying.len() {
@@ -274,7 +278,10 @@ impl Sim {
                 }
             }
             self.read_back(true).await;
-            while let Some(begun) = self.bench.begin().await {
+            while calls < HEALING_CALLS_MOST
+                && let Some(begun) = self.bench.begin().await
+            {
+                calls += 1;
                 self.note(format!("healed call: {}", named(&begun)));
                 self.there.carry_out(&begun.call);
                 self.bench
