@@ -234,4 +234,28 @@ mod tests {
             Some("offline_payment")
         );
     }
+
+    #[test]
+    fn a_payment_of_too_many_invoices_is_refused() {
+        let parse = |invoices: usize| {
+            let linked = vec![r#"{"invoice_id":"i"}"#; invoices].join(",");
+            let body = format!(
+                r#"{{"api_version":"v2","event_type":"payment_succeeded","occurred_at":1,"content":
+                {{"transaction":{{"id":"t","amount":1,"currency_code":"USD","linked_invoices":[{linked}]}}}}}}"#
+            );
+            let kept = super::super::Kept::default();
+            Chargebee::new(toml::Table::new())
+                .unwrap()
+                .parse(&Document {
+                    body: body.as_bytes(),
+                    kept: &kept,
+                })
+        };
+        assert!(parse(1_000).is_ok());
+        let error = parse(1_001).unwrap_err();
+        assert_eq!(
+            error.reason,
+            "content.transaction.linked_invoices: lists more than 1000 invoices"
+        );
+    }
 }
