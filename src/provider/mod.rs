@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::movement::Reading;
 use crate::time::Time;
 
+pub mod chargify;
 pub mod sign;
 pub mod stripe;
 
@@ -22,7 +23,7 @@ pub mod stripe;
 pub type Secret = SecretString;
 
 /// The names of all providers, as the configuration writes them.
-pub const NAMES: &[&str] = &[stripe::NAME];
+pub const NAMES: &[&str] = &[stripe::NAME, chargify::NAME];
 
 /// Builds the provider called `name` from the settings of its source.
 ///
@@ -32,6 +33,7 @@ pub const NAMES: &[&str] = &[stripe::NAME];
 pub fn build(name: &str, settings: toml::Table) -> Result<Box<dyn Provider>, SettingsError> {
     match name {
         stripe::NAME => Ok(Box::new(stripe::Stripe::new(settings)?)),
+        chargify::NAME => Ok(Box::new(chargify::Chargify::new(settings)?)),
         _ => Err(SettingsError::new(
             "provider",
             format!("there is no such provider; there are {}", NAMES.join(", ")),
@@ -45,6 +47,7 @@ pub fn build(name: &str, settings: toml::Table) -> Result<Box<dyn Provider>, Set
 pub fn events(name: &str) -> &'static [&'static str] {
     match name {
         stripe::NAME => stripe::EVENTS,
+        chargify::NAME => chargify::EVENTS,
         _ => &[],
     }
 }
