@@ -5,6 +5,7 @@
 //! only the money is not.
 
 mod chargebee;
+mod chargify;
 mod script;
 mod stripe;
 
@@ -76,7 +77,7 @@ struct Player {
 }
 
 /// Everybody who plays.
-const PLAYERS: &[Player] = &[chargebee::PLAYER, stripe::PLAYER];
+const PLAYERS: &[Player] = &[chargebee::PLAYER, chargify::PLAYER, stripe::PLAYER];
 
 /// Runs the demo; answers the exit code.
 ///

@@ -16,6 +16,7 @@ use crate::movement::Reading;
 use crate::time::Time;
 
 pub mod chargebee;
+pub mod chargify;
 pub mod sign;
 pub mod stripe;
 
@@ -23,7 +24,7 @@ pub mod stripe;
 pub type Secret = SecretString;
 
 /// The names of all providers, as the configuration writes them.
-pub const NAMES: &[&str] = &[chargebee::NAME, stripe::NAME];
+pub const NAMES: &[&str] = &[chargebee::NAME, chargify::NAME, stripe::NAME];
 
 /// Builds the provider called `name` from the settings of its source.
 ///
@@ -34,6 +35,7 @@ pub fn build(name: &str, settings: toml::Table) -> Result<Box<dyn Provider>, Set
     match name {
         chargebee::NAME => Ok(Box::new(chargebee::Chargebee::new(settings)?)),
         stripe::NAME => Ok(Box::new(stripe::Stripe::new(settings)?)),
+        chargify::NAME => Ok(Box::new(chargify::Chargify::new(settings)?)),
         _ => Err(SettingsError::new(
             "provider",
             format!("there is no such provider; there are {}", NAMES.join(", ")),
@@ -48,6 +50,7 @@ pub fn events(name: &str) -> &'static [&'static str] {
     match name {
         chargebee::NAME => chargebee::EVENTS,
         stripe::NAME => stripe::EVENTS,
+        chargify::NAME => chargify::EVENTS,
         _ => &[],
     }
 }

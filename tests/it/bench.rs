@@ -98,6 +98,15 @@ impl Bench {
         self.ledger.record(delivery).await.unwrap()
     }
 
+    /// A delivery of a provider that does not say whether it is live.
+    pub async fn deliver_unsaid(&mut self, reading: Reading) -> Recorded {
+        let mut delivery = self.delivery("stripe", reading);
+        if let Ok(reading) = &mut delivery.reading {
+            reading.scope.live = None;
+        }
+        self.ledger.record(delivery).await.unwrap()
+    }
+
     pub async fn try_deliver(&mut self, reading: Reading) -> Result<Recorded, LedgerError> {
         let delivery = self.delivery("stripe", reading);
         self.ledger.record(delivery).await

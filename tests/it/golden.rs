@@ -442,7 +442,11 @@ proptest! {
         for name in provider::NAMES {
             let provider = provider::build(name, toml::Table::new()).unwrap();
             let mut headers = http::HeaderMap::new();
-            for header in ["stripe-signature", "authorization"] {
+            for header in [
+                "stripe-signature",
+                "x-chargify-webhook-signature-hmac-sha-256",
+                "authorization",
+            ] {
                 headers.insert(header, value.parse().unwrap());
             }
             let request = Request {

@@ -937,3 +937,20 @@ async fn a_delete_that_was_not_seen_to_land_may_still_land() {
         (4999, State::Settled)
     );
 }
+
+#[tokio::test]
+async fn a_test_payment_is_one_whoever_says_so_first() {
+    let (mut bench, mut there) = (Bench::new(), There::default());
+    let mut back = refund("ch_1", "re_1", 500, 5);
+    back.delivery_id = Some("evt_back".to_owned());
+    bench.deliver_unsaid(back).await;
+    let mut sale = charge("ch_1", 4999, Some("cus_A"));
+    sale.scope.live = Some(false);
+    bench.deliver(customer("cus_A", "acme", 1)).await;
+    bench.deliver(sale).await;
+    bench.run(&mut there).await;
+    assert_eq!(
+        (there.sum(), bench.state("ch_1").await),
+        (0, State::Ignored)
+    );
+}

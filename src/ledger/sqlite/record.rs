@@ -179,6 +179,13 @@ impl Tx<'_> {
         at: Time,
     ) -> Result<i64, LedgerError> {
         if let Some(found) = self.payment_named(place.source_row, payment_id)? {
+            // Whoever says first whether it is live or a test is heard, in any order.
+            if let Some(live) = place.scope.live {
+                self.run(
+                    "UPDATE payments SET live = ?2 WHERE payment = ?1 AND live IS NULL",
+                    params![found, live],
+                )?;
+            }
             return Ok(found);
         }
         let terms = self.terms(place.source)?;
