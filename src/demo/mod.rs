@@ -4,6 +4,7 @@
 //! up on the spot, traffic to loopback only. The service in it is the real one;
 //! only the money is not.
 
+mod recurly;
 mod script;
 mod stripe;
 
@@ -75,7 +76,7 @@ struct Player {
 }
 
 /// Everybody who plays.
-const PLAYERS: &[Player] = &[stripe::PLAYER];
+const PLAYERS: &[Player] = &[recurly::PLAYER, stripe::PLAYER];
 
 /// Runs the demo; answers the exit code.
 ///

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::movement::Reading;
 use crate::time::Time;
 
+pub mod recurly;
 pub mod sign;
 pub mod stripe;
 
@@ -22,7 +23,7 @@ pub mod stripe;
 pub type Secret = SecretString;
 
 /// The names of all providers, as the configuration writes them.
-pub const NAMES: &[&str] = &[stripe::NAME];
+pub const NAMES: &[&str] = &[recurly::NAME, stripe::NAME];
 
 /// Builds the provider called `name` from the settings of its source.
 ///
@@ -31,6 +32,7 @@ pub const NAMES: &[&str] = &[stripe::NAME];
 /// where there is no such provider.
 pub fn build(name: &str, settings: toml::Table) -> Result<Box<dyn Provider>, SettingsError> {
     match name {
+        recurly::NAME => Ok(Box::new(recurly::Recurly::new(settings)?)),
         stripe::NAME => Ok(Box::new(stripe::Stripe::new(settings)?)),
         _ => Err(SettingsError::new(
             "provider",
@@ -44,6 +46,7 @@ pub fn build(name: &str, settings: toml::Table) -> Result<Box<dyn Provider>, Set
 #[must_use]
 pub fn events(name: &str) -> &'static [&'static str] {
     match name {
+        recurly::NAME => recurly::EVENTS,
         stripe::NAME => stripe::EVENTS,
         _ => &[],
     }
