@@ -442,7 +442,7 @@ proptest! {
         for name in provider::NAMES {
             let provider = provider::build(name, toml::Table::new()).unwrap();
             let mut headers = http::HeaderMap::new();
-            for header in ["stripe-signature", "authorization"] {
+            for header in ["stripe-signature", "recurly-signature", "authorization"] {
                 headers.insert(header, value.parse().unwrap());
             }
             let request = Request {
