@@ -6,6 +6,7 @@
 
 mod chargebee;
 mod chargify;
+mod recurly;
 mod script;
 mod stripe;
 
@@ -77,7 +78,12 @@ struct Player {
 }
 
 /// Everybody who plays.
-const PLAYERS: &[Player] = &[chargebee::PLAYER, chargify::PLAYER, stripe::PLAYER];
+const PLAYERS: &[Player] = &[
+    chargebee::PLAYER,
+    chargify::PLAYER,
+    recurly::PLAYER,
+    stripe::PLAYER,
+];
 
 /// Runs the demo; answers the exit code.
 ///

@@ -17,6 +17,7 @@ use crate::time::Time;
 
 pub mod chargebee;
 pub mod chargify;
+pub mod recurly;
 pub mod sign;
 pub mod stripe;
 
@@ -24,7 +25,7 @@ pub mod stripe;
 pub type Secret = SecretString;
 
 /// The names of all providers, as the configuration writes them.
-pub const NAMES: &[&str] = &[chargebee::NAME, chargify::NAME, stripe::NAME];
+pub const NAMES: &[&str] = &[chargebee::NAME, chargify::NAME, recurly::NAME, stripe::NAME];
 
 /// Builds the provider called `name` from the settings of its source.
 ///
@@ -34,6 +35,7 @@ pub const NAMES: &[&str] = &[chargebee::NAME, chargify::NAME, stripe::NAME];
 pub fn build(name: &str, settings: toml::Table) -> Result<Box<dyn Provider>, SettingsError> {
     match name {
         chargebee::NAME => Ok(Box::new(chargebee::Chargebee::new(settings)?)),
+        recurly::NAME => Ok(Box::new(recurly::Recurly::new(settings)?)),
         stripe::NAME => Ok(Box::new(stripe::Stripe::new(settings)?)),
         chargify::NAME => Ok(Box::new(chargify::Chargify::new(settings)?)),
         _ => Err(SettingsError::new(
@@ -49,6 +51,7 @@ pub fn build(name: &str, settings: toml::Table) -> Result<Box<dyn Provider>, Set
 pub fn events(name: &str) -> &'static [&'static str] {
     match name {
         chargebee::NAME => chargebee::EVENTS,
+        recurly::NAME => recurly::EVENTS,
         stripe::NAME => stripe::EVENTS,
         chargify::NAME => chargify::EVENTS,
         _ => &[],
