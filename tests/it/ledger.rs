@@ -954,3 +954,41 @@ async fn a_test_payment_is_one_whoever_says_so_first() {
         (0, State::Ignored)
     );
 }
+
+#[tokio::test]
+async fn a_billing_system_on_top_of_a_payment_provider_is_counted_once() {
+    for billing_first in [true, false] {
+        let mut billing = terms("billing");
+        billing.provider = "chargebee".to_owned();
+        let (mut bench, mut there) = (
+            Bench::with(vec![billing, terms("stripe")]),
+            There::default(),
+        );
+        for source in ["billing", "stripe"] {
+            bench.deliver_to(source, customer("cus_A", "acme", 1)).await;
+        }
+        let mut invoiced = charge("txn_1", 4999, Some("cus_A"));
+        invoiced.aliases = vec![
+            alias("txn_1", "transaction", "txn_1"),
+            alias("txn_1", "gateway", "stripe:pi_ch_1"),
+        ];
+        let sale = charge("ch_1", 4999, Some("cus_A"));
+        let mut told = vec![("billing", invoiced), ("stripe", sale)];
+        if !billing_first {
+            told.reverse();
+        }
+        for (source, event) in told {
+            bench.deliver_to(source, event).await;
+        }
+        bench.run(&mut there).await;
+        assert_eq!(there.sum(), 4999, "billing first: {billing_first}");
+        let (source, id) = if billing_first {
+            ("stripe", "ch_1")
+        } else {
+            ("billing", "txn_1")
+        };
+        let later = bench.payment_of(source, id).await;
+        assert_eq!(later.state, "held");
+        assert!(later.reason.unwrap().contains("the same money as"));
+    }
+}

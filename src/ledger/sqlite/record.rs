@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use rusqlite::params;
 use sha2::{Digest, Sha256};
 
+use super::stand::SAME_MONEY;
 use super::tx::{Tx, word_of};
 use super::{LedgerError, Store};
 use crate::ledger::book::State;
@@ -226,13 +227,18 @@ impl Tx<'_> {
         }
         // Payments of other sources with the same money, and reversals that
         // named this id before it was known.
-        let rivals: Vec<i64> = self.all(
-            "SELECT payment FROM aliases
-             WHERE id = ?1 AND kind = ?2 AND provider = ?3 AND scope = ?4 AND money = 1",
-            params![alias.id, alias.kind, provider, scope],
-            |row| row.get(0),
-        )?;
-        touched.extend(rivals);
+        for same in SAME_MONEY {
+            let sql = format!(
+                "SELECT other.payment FROM aliases AS ours JOIN aliases AS other ON {same}
+                 WHERE ours.payment = ?1 AND ours.kind = ?2 AND ours.id = ?3 AND ours.money = 1
+                       AND other.money = 1"
+            );
+            let rivals: Vec<i64> =
+                self.all(&sql, params![payment, alias.kind, alias.id], |row| {
+                    row.get(0)
+                })?;
+            touched.extend(rivals);
+        }
         self.resolve_references(place, &alias.kind, &alias.id, touched)
     }
 

@@ -18,6 +18,18 @@ pub(super) const NOBODY: i64 = 0;
 pub(super) const CALL: i64 = 1;
 pub(super) const READ_BACK: i64 = 2;
 
+/// When two money ids are one: the same id of one provider; or a billing
+/// system's name for what a payment provider moved, kind `gateway` and
+/// `provider:id`, and that provider's own id, either way round. Each begins with
+/// the id, which the key of the table begins with.
+pub(super) const SAME_MONEY: [&str; 3] = [
+    "other.id = ours.id AND other.kind = ours.kind AND other.provider = ours.provider
+     AND other.scope = ours.scope",
+    "other.id = ours.provider || ':' || ours.id AND other.kind = 'gateway'",
+    "ours.kind = 'gateway' AND other.id = substr(ours.id, instr(ours.id, ':') + 1)
+     AND other.provider = substr(ours.id, 1, instr(ours.id, ':') - 1)",
+];
+
 /// A payment after folding.
 pub(super) struct Folded {
     pub row: PaymentRow,
@@ -183,20 +195,26 @@ impl Tx<'_> {
     /// destination, and was here first: at another source, or at this one under
     /// another id, as where a source changes from charges to invoices.
     fn same_money_as(&self, row: &PaymentRow) -> Result<Option<String>, LedgerError> {
-        self.one(
-            "SELECT sources.name || ' ' || theirs.payment_id
-             FROM aliases AS ours
-             JOIN aliases AS other ON other.id = ours.id AND other.kind = ours.kind
-                  AND other.provider = ours.provider AND other.scope = ours.scope
-                  AND other.payment < ours.payment AND other.money = 1
-             JOIN payments AS theirs ON theirs.payment = other.payment
-             JOIN sources ON sources.source = theirs.source
-             WHERE ours.payment = ?1 AND ours.money = 1
-                   AND theirs.destination = ?2 AND theirs.gross > 0
-             LIMIT 1",
-            params![row.payment, row.destination],
-            |row| row.get(0),
-        )
+        for same in SAME_MONEY {
+            let sql = format!(
+                "SELECT sources.name || ' ' || theirs.payment_id
+                 FROM aliases AS ours
+                 JOIN aliases AS other ON {same}
+                      AND other.payment < ours.payment AND other.money = 1
+                 JOIN payments AS theirs ON theirs.payment = other.payment
+                 JOIN sources ON sources.source = theirs.source
+                 WHERE ours.payment = ?1 AND ours.money = 1
+                       AND theirs.destination = ?2 AND theirs.gross > 0
+                 LIMIT 1"
+            );
+            let found = self.one(&sql, params![row.payment, row.destination], |row| {
+                row.get(0)
+            })?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
     }
 
     /// Writes a standing down. The turn follows from the step: a call under way
