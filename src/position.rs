@@ -123,7 +123,6 @@ pub fn position(facts: &[Fact]) -> Position {
         void: facts.iter().any(|fact| fact.class == Class::Void),
         disputes: disputes(facts),
         alerts: greatest(of(facts, Class::Alert)),
-        doubt: contradiction(facts),
         ..Position::default()
     };
     match best_capture(facts) {
@@ -137,6 +136,7 @@ pub fn position(facts: &[Fact]) -> Position {
         .any(|fact| fact.class == Class::Capture && fact.partial_capture);
     let refunds = Refunds::of(facts);
     folded.refunds = refunds.standing(partial);
+    folded.doubt = refunds.contradiction(facts);
     folded.newest_reversal = newest_reversal(facts, &refunds);
     if refunds.unlisted() {
         folded.doubt.get_or_insert(Doubt::Unlisted);
@@ -262,6 +262,19 @@ impl<'a> Refunds<'a> {
         }
     }
 
+    /// Two facts about one refund that are equally good and differ in the money.
+    fn contradiction(&self, facts: &[Fact]) -> Option<Doubt> {
+        let rivals = |fact: &&Fact| {
+            let winner = self.each[fact.id.as_str()];
+            (winner.rank, winner.version, winner.authority)
+                == (fact.rank, fact.version, fact.authority)
+                && (winner.amount, winner.currency) != (fact.amount, fact.currency)
+        };
+        let singles = of(facts, Class::Refund).filter(|fact| fact.basis == Basis::Each);
+        let id = singles.filter(rivals).map(|fact| fact.id.clone()).min()?;
+        Some(Doubt::Contradiction { id })
+    }
+
     fn undone(&self) -> Minor {
         self.sum(|fact| fact.rank >= rank::UNDONE)
     }
@@ -305,25 +318,6 @@ fn witness(fact: &Fact) -> impl Ord {
         (fact.rank, fact.version, fact.authority),
         (fact.amount, fact.currency, fact.at),
     )
-}
-
-/// Two facts about one refund that are equally good and differ in the money.
-fn contradiction(facts: &[Fact]) -> Option<Doubt> {
-    let mut best: BTreeMap<&str, &Fact> = BTreeMap::new();
-    let singles = || of(facts, Class::Refund).filter(|fact| fact.basis == Basis::Each);
-    for fact in singles() {
-        let slot = best.entry(&fact.id).or_insert(fact);
-        if witness(fact) > witness(slot) {
-            *slot = fact;
-        }
-    }
-    let rivals = |fact: &&Fact| {
-        let winner = best[fact.id.as_str()];
-        (winner.rank, winner.version, winner.authority) == (fact.rank, fact.version, fact.authority)
-            && (winner.amount, winner.currency) != (fact.amount, fact.currency)
-    };
-    let id = singles().filter(rivals).map(|fact| fact.id.clone()).min()?;
-    Some(Doubt::Contradiction { id })
 }
 
 /// The time a reversal row carries: the newest reversal stated one by one, and
