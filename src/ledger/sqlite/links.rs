@@ -1,17 +1,22 @@
-//! Links by a person's or the API's word.
+//! Links: by a feed's word, and by a person's or the API's.
 //!
-//! They stand under the empty scope and beat what a feed says. Whatever waited
-//! for a link goes on in the transaction that adds it.
+//! A person's stand under the empty scope and beat what a feed says. Whatever
+//! waited for a link goes on in the transaction that adds it.
 
 use std::collections::BTreeSet;
 
 use rusqlite::params;
 
+use super::record::{Origin, Place};
 use super::tx::Tx;
 use super::{LedgerError, Store};
 use crate::ledger::{Decision, LinkView, Linked, NewLink, Word};
 use crate::lookup::CUSTOMER_KEY_MOST_CHARS;
+use crate::movement::Link;
 use crate::time::Time;
+
+/// Payments folded in the transaction that adds a link.
+const RELEASED_AT_ONCE: u16 = 500;
 
 impl Store {
     /// As [`crate::ledger::Ledger::link`].
@@ -49,6 +54,82 @@ impl Store {
 }
 
 impl Tx<'_> {
+    /// A link by a feed's word, under the feed's scope.
+    pub(super) fn add_feed_link(
+        &self,
+        place: Place<'_>,
+        link: &Link,
+        origin: Origin<'_>,
+        touched: &mut BTreeSet<i64>,
+    ) -> Result<(), LedgerError> {
+        let scope = place.scope.word();
+        let before: Option<Option<String>> = self.one(
+            "SELECT customer FROM links
+             WHERE external_id = ?1 AND kind = ?2 AND source = ?3 AND scope = ?4",
+            params![link.external_id, link.kind, place.source_row, scope],
+            |row| row.get(0),
+        )?;
+        let newer = self.run(
+            "INSERT INTO links (source, kind, external_id, scope, customer, version, said_by, said_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'feed', ?7)
+             ON CONFLICT (external_id, kind, source, scope) DO UPDATE
+             SET customer = excluded.customer, version = excluded.version,
+                 said_by = excluded.said_by, said_at = excluded.said_at
+             WHERE (excluded.version, excluded.customer) > (links.version, coalesce(links.customer, ''))",
+            params![
+                place.source_row,
+                link.kind,
+                link.external_id,
+                scope,
+                link.customer_key,
+                link.version,
+                origin.said_at.ms(),
+            ],
+        )?;
+        // The same word again moves nobody.
+        if newer > 0 && before.flatten().as_ref() != Some(&link.customer_key) {
+            self.release_waiting(place.source_row, &link.kind, &link.external_id, touched)?;
+        }
+        Ok(())
+    }
+
+    /// Payments that a link of this id concerns and that are not forwarded yet
+    /// are folded again. Where there are very many, those beyond the first are
+    /// only marked due: each is folded before it is called, and intake must not
+    /// wait for all of them.
+    fn release_waiting(
+        &self,
+        source_row: i64,
+        kind: &str,
+        external_id: &str,
+        touched: &mut BTreeSet<i64>,
+    ) -> Result<(), LedgerError> {
+        let waiting: Vec<i64> = self.all(
+            "SELECT payment FROM clues JOIN payments USING (payment)
+             WHERE value = ?1 AND field IN (?2, ?5) AND source = ?3 AND frozen = 0
+                   AND state <> 'ignored'
+             LIMIT ?4",
+            params![
+                external_id,
+                kind,
+                source_row,
+                RELEASED_AT_ONCE + 1,
+                part_of(kind)
+            ],
+            |row| row.get(0),
+        )?;
+        if waiting.len() > usize::from(RELEASED_AT_ONCE) {
+            self.run(
+                "UPDATE payments SET state = 'due', turn = 1, due_at = ?4, due_since = ?4, reason = NULL
+                 WHERE source = ?3 AND frozen = 0 AND state = 'unattributed' AND payment IN
+                       (SELECT payment FROM clues WHERE value = ?1 AND field IN (?2, ?5))",
+                params![external_id, kind, source_row, self.now.ms(), part_of(kind)],
+            )?;
+        }
+        touched.extend(waiting);
+        Ok(())
+    }
+
     fn link(&self, link: &NewLink, word: &Word) -> Result<Linked, LedgerError> {
         check(link)?;
         let source_row = self.source_row(&link.source)?;
@@ -126,7 +207,7 @@ impl Tx<'_> {
                 link.kind,
                 source_row,
                 link.customer_key,
-                super::record::part_of(&link.kind)
+                part_of(&link.kind)
             ],
             |row| row.get(0),
         )?;
@@ -242,4 +323,10 @@ fn check(link: &NewLink) -> Result<(), LedgerError> {
         )),
         _ => Ok(()),
     }
+}
+
+/// The field under which the part of a value stands that a patterned rule asks
+/// for a link of `kind` with. No provider's field holds a tilde.
+pub(super) fn part_of(kind: &str) -> String {
+    format!("{kind}~")
 }

@@ -9,12 +9,13 @@ use std::collections::BTreeSet;
 use rusqlite::params;
 use sha2::{Digest, Sha256};
 
+use super::links::part_of;
 use super::stand::SAME_MONEY;
 use super::tx::{Tx, word_of};
 use super::{LedgerError, Store};
 use crate::ledger::book::State;
 use crate::ledger::{Delivery, Recorded, Taken};
-use crate::movement::{Alias, Clue, Fact, Link, Movement, Reading, Scope, Subject};
+use crate::movement::{Alias, Clue, Fact, Movement, Reading, Scope, Subject};
 use crate::time::Time;
 
 /// Hex digits that tell two deliveries of one id apart when people name them.
@@ -29,9 +30,6 @@ impl Store {
         self.write_delivery(move |tx| tx.record(&delivery)).await
     }
 }
-
-/// Payments folded in the transaction that adds a link.
-const RELEASED_AT_ONCE: u16 = 500;
 
 /// Where a fact comes from.
 #[derive(Clone, Copy)]
@@ -411,81 +409,6 @@ impl Tx<'_> {
         )?;
         Ok(())
     }
-
-    fn add_feed_link(
-        &self,
-        place: Place<'_>,
-        link: &Link,
-        origin: Origin<'_>,
-        touched: &mut BTreeSet<i64>,
-    ) -> Result<(), LedgerError> {
-        let scope = place.scope.word();
-        let before: Option<Option<String>> = self.one(
-            "SELECT customer FROM links
-             WHERE external_id = ?1 AND kind = ?2 AND source = ?3 AND scope = ?4",
-            params![link.external_id, link.kind, place.source_row, scope],
-            |row| row.get(0),
-        )?;
-        let newer = self.run(
-            "INSERT INTO links (source, kind, external_id, scope, customer, version, said_by, said_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'feed', ?7)
-             ON CONFLICT (external_id, kind, source, scope) DO UPDATE
-             SET customer = excluded.customer, version = excluded.version,
-                 said_by = excluded.said_by, said_at = excluded.said_at
-             WHERE (excluded.version, excluded.customer) > (links.version, coalesce(links.customer, ''))",
-            params![
-                place.source_row,
-                link.kind,
-                link.external_id,
-                scope,
-                link.customer_key,
-                link.version,
-                origin.said_at.ms(),
-            ],
-        )?;
-        // The same word again moves nobody.
-        if newer > 0 && before.flatten().as_ref() != Some(&link.customer_key) {
-            self.release_waiting(place.source_row, &link.kind, &link.external_id, touched)?;
-        }
-        Ok(())
-    }
-
-    /// Payments that a link of this id concerns and that are not forwarded yet
-    /// are folded again. Where there are very many, those beyond the first are
-    /// only marked due: each is folded before it is called, and intake must not
-    /// wait for all of them.
-    pub(super) fn release_waiting(
-        &self,
-        source_row: i64,
-        kind: &str,
-        external_id: &str,
-        touched: &mut BTreeSet<i64>,
-    ) -> Result<(), LedgerError> {
-        let waiting: Vec<i64> = self.all(
-            "SELECT payment FROM clues JOIN payments USING (payment)
-             WHERE value = ?1 AND field IN (?2, ?5) AND source = ?3 AND frozen = 0
-                   AND state <> 'ignored'
-             LIMIT ?4",
-            params![
-                external_id,
-                kind,
-                source_row,
-                RELEASED_AT_ONCE + 1,
-                part_of(kind)
-            ],
-            |row| row.get(0),
-        )?;
-        if waiting.len() > usize::from(RELEASED_AT_ONCE) {
-            self.run(
-                "UPDATE payments SET state = 'due', turn = 1, due_at = ?4, due_since = ?4, reason = NULL
-                 WHERE source = ?3 AND frozen = 0 AND state = 'unattributed' AND payment IN
-                       (SELECT payment FROM clues WHERE value = ?1 AND field IN (?2, ?5))",
-                params![external_id, kind, source_row, self.now.ms(), part_of(kind)],
-            )?;
-        }
-        touched.extend(waiting);
-        Ok(())
-    }
 }
 
 /// What was kept beside the body, where anything was.
@@ -494,12 +417,6 @@ fn kept_json(delivery: &Delivery) -> Option<String> {
         true => None,
         false => serde_json::to_string(&delivery.kept).ok(),
     }
-}
-
-/// The field under which the part of a value stands that a patterned rule asks
-/// for a link of `kind` with. No provider's field holds a tilde.
-pub(super) fn part_of(kind: &str) -> String {
-    format!("{kind}~")
 }
 
 /// How a delivery is taken, the event's name, and why nothing comes of it.
@@ -515,10 +432,10 @@ fn verdict(reading: &Result<Reading, String>) -> (Taken, &str, Option<&str>) {
 
 /// Where a document speaks from.
 #[derive(Clone, Copy)]
-struct Place<'a> {
-    source: &'a str,
-    source_row: i64,
-    scope: &'a Scope,
+pub(super) struct Place<'a> {
+    pub source: &'a str,
+    pub source_row: i64,
+    pub scope: &'a Scope,
 }
 
 /// The payments of a source that carry an alias.
