@@ -181,6 +181,32 @@ pub struct Link {
     pub version: i64,
 }
 
+/// A question to the provider's API that a document raises, because it says too
+/// little. Its answer is recorded and read like a delivery.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Inquiry {
+    /// What is asked for, one of the kinds that the provider's `api` names.
+    pub kind: String,
+    /// The id to ask about.
+    pub id: String,
+    /// The payment, or the reversal's reference, that waits for the answer.
+    pub about: Option<Subject>,
+}
+
+/// A payment that the provider says was paid and not how much. The amount is
+/// what the payment's link says, or what the provider's API answers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Unpriced {
+    /// The payment.
+    pub payment_id: String,
+    /// The kind of link that may name the amount. A clue of that name holds the
+    /// id, as for a lookup rule.
+    pub link_kind: String,
+    /// The capture with amount 0, in the currency that holds where the link
+    /// names none.
+    pub capture: Fact,
+}
+
 /// Where the ids of a reading live: a provider may use one id in its live mode,
 /// its test mode and in a connected account for three different things.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
@@ -225,6 +251,12 @@ pub struct Reading {
     pub clues: Vec<Clue>,
     /// Customers made known.
     pub links: Vec<Link>,
+    /// What the provider's API has to be asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inquiries: Vec<Inquiry>,
+    /// Payments whose amount the document does not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unpriced: Vec<Unpriced>,
     /// Why nothing in it concerns us; a sentence a person can read.
     pub ignored: Option<String>,
 }
@@ -251,6 +283,8 @@ impl Reading {
             &self.aliases,
             &self.clues,
             &self.links,
+            &self.inquiries,
+            &self.unpriced,
         ))
         .unwrap_or_default()
     }

@@ -22,7 +22,7 @@ use toml::{Table, Value};
 
 pub use env::Env;
 pub use secret::{Credentials, SecretRef, Secrets, TOKEN_MIN_CHARS};
-pub use sections::{Destination, Http, Ledger, LedgerUrl, Mode, Role, Source, Token};
+pub use sections::{Destination, Http, Ledger, LedgerUrl, Mode, ProviderApi, Role, Source, Token};
 
 pub use read::{flag, number};
 pub(crate) use sections::is_loopback;
@@ -195,6 +195,10 @@ impl Config {
                 values.push(self.secret(&key, reference)?);
             }
             secrets.sources.insert(name.clone(), values);
+            if let Some(api) = &source.api {
+                let key = self.secret(&format!("sources.{name}.api.key"), &api.key)?;
+                secrets.apis.insert(name.clone(), key);
+            }
             for (key, value) in &source.settings {
                 self.resolve_setting(&format!("{name}.{key}"), value, &mut secrets)?;
             }

@@ -117,6 +117,7 @@ impl<'de> Deserialize<'de> for SecretRef {
 pub struct Secrets {
     pub(super) sources: BTreeMap<String, Vec<SecretString>>,
     pub(super) settings: BTreeMap<String, SecretString>,
+    pub(super) apis: BTreeMap<String, SecretString>,
     pub(super) destinations: BTreeMap<String, Credentials>,
     pub(super) tokens: Vec<SecretString>,
 }
@@ -136,6 +137,12 @@ impl Secrets {
     #[must_use]
     pub fn source(&self, name: &str) -> &[SecretString] {
         self.sources.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The key to the API of a source's provider, where one is configured.
+    #[must_use]
+    pub fn api(&self, source: &str) -> Option<&SecretString> {
+        self.apis.get(source)
     }
 
     /// The secret that a provider's own setting of a source refers to. A nested

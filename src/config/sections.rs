@@ -32,6 +32,8 @@ const TIMEOUT_MAX_S: u32 = 120;
 const RETRY_MAX_HOURS: u32 = 2_160;
 /// The longest `confirm_after_seconds`: one day.
 const CONFIRM_MAX_S: u32 = 86_400;
+/// The highest `requests_per_minute` to a provider's API: a hundred a second.
+const ASKED_A_MINUTE_MAX: u32 = 6_000;
 /// The longest name of a token, in bytes: it stands in log lines.
 const TOKEN_NAME_MAX: usize = 64;
 
@@ -256,6 +258,9 @@ pub struct Source {
     /// Whether the account is closed: its history stays, its URL is gone.
     #[serde(default, deserialize_with = "flag")]
     pub retired: bool,
+    /// How the provider's API is asked what its webhooks do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<ProviderApi>,
     /// The provider's own settings, not yet read.
     #[serde(skip)]
     pub settings: Table,
@@ -275,6 +280,28 @@ impl Source {
     }
 }
 
+/// `[sources.NAME.api]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderApi {
+    /// Scheme, host and an optional path; without it the provider's own, where
+    /// it documents one.
+    #[serde(
+        default,
+        deserialize_with = "own_base_url",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub base_url: Option<String>,
+    /// The key, or `user:password` where the provider's API has both.
+    pub key: SecretRef,
+    /// Questions a minute.
+    #[serde(
+        default = "of::<60>",
+        deserialize_with = "number::<_, 1, ASKED_A_MINUTE_MAX>"
+    )]
+    pub requests_per_minute: u32,
+}
+
 /// Shows the names of settings and not what they hold: nobody has checked yet
 /// that no secret is among them.
 impl fmt::Debug for Source {
@@ -288,6 +315,7 @@ impl fmt::Debug for Source {
             .field("customer_key", &self.customer_key)
             .field("partial_refunds", &self.partial_refunds)
             .field("retired", &self.retired)
+            .field("api", &self.api)
             .field("settings", &self.settings.keys().collect::<Vec<_>>())
             .finish()
     }
@@ -332,6 +360,10 @@ fn rules<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Vec<Rule>>, D::Error>
         true => Err(D::Error::custom("must hold at least one rule")),
         false => Ok(Some(rules)),
     }
+}
+
+fn own_base_url<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
+    base_url(d).map(Some)
 }
 
 fn base_url<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {

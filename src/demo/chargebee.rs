@@ -9,8 +9,9 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
+use super::event::Event;
 use super::script;
-use super::{Event, Player};
+use super::{Player, Proof};
 use crate::money::Minor;
 use crate::time::{MINUTE_MS, SECOND_MS, Time};
 
@@ -18,6 +19,8 @@ use crate::time::{MINUTE_MS, SECOND_MS, Time};
 pub(super) const PLAYER: Player = Player {
     source: "chargebee",
     settings: "",
+    proof: Proof::Shared,
+    asked: false,
     opening,
     story,
 };
@@ -157,11 +160,7 @@ fn event(id: &str, name: &str, at: Time, content: &Value) -> Event {
         "occurred_at": at.ms() / SECOND_MS, "event_type": name,
         "webhook_status": "not_configured", "content": content,
     });
-    Event {
-        source: PLAYER.source,
-        body: event.to_string(),
-        sign,
-    }
+    Event::delivery(PLAYER.source, event.to_string(), sign)
 }
 
 /// The `Authorization` header; Chargebee signs nothing.

@@ -9,8 +9,9 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 use sha2::Sha256;
 
+use super::event::Event;
 use super::script;
-use super::{Event, Player};
+use super::{Player, Proof};
 use crate::money::Minor;
 use crate::time::{MINUTE_MS, Time};
 
@@ -18,6 +19,8 @@ use crate::time::{MINUTE_MS, Time};
 pub(super) const PLAYER: Player = Player {
     source: "chargify",
     settings: "currency = \"USD\"\n",
+    proof: Proof::Shared,
+    asked: false,
     opening,
     story,
 };
@@ -80,11 +83,7 @@ fn event(id: &str, name: &str, fields: &[(&str, String)]) -> Event {
         let value: String = byte_serialize(value.as_bytes()).collect();
         body.push_str(&format!("&payload{field}={value}"));
     }
-    Event {
-        source: PLAYER.source,
-        body,
-        sign,
-    }
+    Event::delivery(PLAYER.source, body, sign)
 }
 
 fn subscription(payment: &Payment) -> Vec<(&'static str, String)> {

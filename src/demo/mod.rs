@@ -4,8 +4,10 @@
 //! up on the spot, traffic to loopback only. The service in it is the real one;
 //! only the money is not.
 
+mod answers;
 mod chargebee;
 mod chargify;
+mod event;
 mod recurly;
 mod script;
 mod stripe;
@@ -30,6 +32,8 @@ use crate::sandbox::fault::Fault;
 use crate::sandbox::{NewCustomer, Sandbox, Settings};
 use crate::serve::Service;
 use crate::time::{Clock, DAY_MS, Time};
+use answers::Answers;
+use event::{Delivery, Event, What};
 use script::Endless;
 
 /// How long `--once` waits for every payment to settle before it says that
@@ -54,27 +58,38 @@ const FAULTS: [&str; 4] = [
     "429:1=3%",
 ];
 
-/// A request of a provider's, not yet signed.
-#[derive(Clone)]
-struct Event {
-    /// The source it goes to.
-    source: &'static str,
-    body: String,
-    /// The headers that prove it, from the secret, the body and the time.
-    sign: fn(&str, &str, Time) -> Vec<(&'static str, String)>,
-}
-
 /// One provider's part in the demo.
 #[derive(Clone, Copy)]
 struct Player {
     /// The source and the provider have one name here.
     source: &'static str,
-    /// More lines of the source's configuration.
+    /// More lines of the source's configuration. Tables of the source come last.
     settings: &'static str,
+    /// How its requests prove themselves.
+    proof: Proof,
+    /// Whether its API is asked.
+    asked: bool,
     /// What is told before any payment.
     opening: fn(Time) -> Vec<Event>,
     /// One payment with all that becomes of it, by a number of its own.
     story: fn(usize, Time, &mut StdRng) -> Vec<Event>,
+}
+
+/// How a player's requests prove themselves.
+#[derive(Clone, Copy)]
+enum Proof {
+    /// A secret that both sides have; the player's headers come from it.
+    Shared,
+    /// The shared secret stands in the path.
+    #[expect(dead_code, reason = "the next provider does it so")]
+    PathToken,
+    /// A pair of keys: what the player signs with, and what the source verifies
+    /// with.
+    #[expect(dead_code, reason = "the next provider does it so")]
+    Pair {
+        private: &'static str,
+        public: &'static str,
+    },
 }
 
 /// Everybody who plays.
@@ -105,6 +120,7 @@ struct Stage {
     sandbox: Sandbox,
     sandbox_at: String,
     sandbox_stop: CancellationToken,
+    answers: Answers,
     client: reqwest::Client,
     secret: String,
     token: String,
@@ -117,6 +133,8 @@ impl Stage {
         let clock = Clock::Machine;
         let folder = tempfile::tempdir().context("no temporary folder")?;
         let (sandbox, sandbox_at, sandbox_stop) = raise_sandbox(&clock).await?;
+        let answers = Answers::default();
+        let answers_at = answers.serve(sandbox_stop.clone()).await?;
         let secret = format!("whsec_{}", random_word());
         let token = random_word();
         let start = clock.now().plus(-100 * DAY_MS);
@@ -132,7 +150,12 @@ impl Stage {
             "secret",
             &format!("sk_demo_{}", random_word()),
         )?;
-        let text = configuration(folder.path(), &sandbox_at, start)?;
+        for player in PLAYERS {
+            if let Proof::Pair { public, .. } = player.proof {
+                write_secret(folder.path(), player.source, public)?;
+            }
+        }
+        let text = configuration(folder.path(), (&sandbox_at, &answers_at), start)?;
         let config = Config::parse(
             folder.path().join("demo.toml"),
             &text,
@@ -146,6 +169,7 @@ impl Stage {
             sandbox,
             sandbox_at,
             sandbox_stop,
+            answers,
             client: reqwest::Client::builder().no_proxy().build()?,
             secret,
             token,
@@ -210,18 +234,57 @@ impl Stage {
     }
 
     async fn send(&self, event: &Event) -> anyhow::Result<()> {
-        let url = format!("http://{}/webhooks/{}", self.service.public, event.source);
-        let mut sent = self.client.post(url).body(event.body.clone());
-        for (name, value) in (event.sign)(&self.secret, &event.body, self.clock.now()) {
-            sent = sent.header(name, value);
-        }
-        let answer = sent.send().await.context("a delivery was not answered")?;
+        let sent = match &event.what {
+            What::Delivery(delivery) => self.delivery(event.source, delivery),
+            What::Link {
+                kind,
+                id,
+                customer,
+                amount,
+            } => {
+                let mut link = serde_json::json!({ "customer_key": customer });
+                if let Some((amount, currency)) = amount {
+                    link["amount"] = (*amount).into();
+                    link["currency"] = (*currency).into();
+                }
+                let url = format!(
+                    "http://{}/api/v1/sources/{}/links/{kind}/{id}",
+                    self.service.admin, event.source
+                );
+                self.client.put(url).bearer_auth(&self.token).json(&link)
+            }
+        };
+        let answer = sent.send().await.context("a request was not answered")?;
         anyhow::ensure!(
             answer.status().is_success(),
-            "a delivery was answered {}",
+            "a request for {} was answered {}",
+            event.source,
             answer.status()
         );
         Ok(())
+    }
+
+    /// The request of a provider, signed as it signs, after its API knows.
+    fn delivery(&self, source: &str, delivery: &Delivery) -> reqwest::RequestBuilder {
+        for (path, answer) in &delivery.answers {
+            self.answers.put(source, path, answer);
+        }
+        let mut url = format!("http://{}/webhooks/{source}", self.service.public);
+        let player = PLAYERS.iter().find(|player| player.source == source);
+        let mut key = self.secret.as_str();
+        match player.map(|player| player.proof) {
+            Some(Proof::PathToken) => url.push_str(&format!("/t/{}", self.secret)),
+            Some(Proof::Pair { private, .. }) => key = private,
+            Some(Proof::Shared) | None => {}
+        }
+        if let Some(rest) = delivery.rest {
+            url.push_str(&format!("/{rest}"));
+        }
+        let mut sent = self.client.post(url).body(delivery.body.clone());
+        for (name, value) in (delivery.sign)(key, &delivery.body, self.clock.now()) {
+            sent = sent.header(name, value);
+        }
+        sent
     }
 
     /// True once nothing is on its way any more.
@@ -381,17 +444,34 @@ async fn raise_sandbox(clock: &Clock) -> anyhow::Result<(Sandbox, String, Cancel
     Ok((sandbox, at, stop))
 }
 
-fn configuration(folder: &Path, sandbox_at: &str, forward_from: Time) -> anyhow::Result<String> {
+fn configuration(
+    folder: &Path,
+    (sandbox_at, answers_at): (&str, &str),
+    forward_from: Time,
+) -> anyhow::Result<String> {
     let file = |name: &str| {
         let path = toml::Value::String(folder.join(name).display().to_string());
         format!("{{ file = {path} }}")
     };
     let source = |player: &Player| {
+        let verified_with = match player.proof {
+            Proof::Pair { .. } => player.source,
+            Proof::Shared | Proof::PathToken => "webhook",
+        };
+        let api = match player.asked {
+            true => format!(
+                "[sources.{name}.api]\nbase_url = \"http://{answers_at}/{name}\"\n\
+                 key = {key}\nrequests_per_minute = 6000\n",
+                name = player.source,
+                key = file("secret"),
+            ),
+            false => String::new(),
+        };
         format!(
             "[sources.{name}]\nprovider = \"{name}\"\ndestination = \"sandbox\"\n\
-             secrets = [{webhook}]\nforward_from = \"{forward_from}\"\n{more}",
+             secrets = [{webhook}]\nforward_from = \"{forward_from}\"\n{more}{api}",
             name = player.source,
-            webhook = file("webhook"),
+            webhook = file(verified_with),
             more = player.settings,
         )
     };

@@ -9,8 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
+use super::event::Event;
 use super::script;
-use super::{Event, Player};
+use super::{Player, Proof};
 use crate::money::Minor;
 use crate::time::{MINUTE_MS, Time};
 
@@ -18,6 +19,8 @@ use crate::time::{MINUTE_MS, Time};
 pub(super) const PLAYER: Player = Player {
     source: "recurly",
     settings: "currency = \"USD\"\n",
+    proof: Proof::Shared,
+    asked: false,
     opening,
     story,
 };
@@ -127,11 +130,7 @@ impl Payment {
              \x20 </transaction>\n\
              </{root}>\n"
         );
-        Event {
-            source: PLAYER.source,
-            body,
-            sign,
-        }
+        Event::delivery(PLAYER.source, body, sign)
     }
 }
 

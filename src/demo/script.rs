@@ -9,7 +9,8 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 
-use super::{Event, PLAYERS};
+use super::PLAYERS;
+use super::event::Event;
 use crate::time::{DAY_MS, HOUR_MS, Time};
 
 /// Partners and the customers they brought.

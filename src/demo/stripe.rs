@@ -9,8 +9,9 @@ use rand::rngs::StdRng;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
+use super::event::Event;
 use super::script;
-use super::{Event, Player};
+use super::{Player, Proof};
 use crate::money::Minor;
 use crate::time::{MINUTE_MS, SECOND_MS, Time};
 
@@ -21,6 +22,8 @@ const API_VERSION: &str = "2026-10-28.endive";
 pub(super) const PLAYER: Player = Player {
     source: "stripe",
     settings: "",
+    proof: Proof::Shared,
+    asked: false,
     opening,
     story,
 };
@@ -76,11 +79,7 @@ fn event(id: &str, kind: &str, at: Time, live: bool, object: Value) -> Event {
         "request": {"id": null, "idempotency_key": null},
         "data": {"object": object},
     });
-    Event {
-        source: PLAYER.source,
-        body: event.to_string(),
-        sign,
-    }
+    Event::delivery(PLAYER.source, event.to_string(), sign)
 }
 
 fn customer_created(id: &str, customer_key: &str, at: Time) -> Event {

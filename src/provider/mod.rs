@@ -12,11 +12,13 @@ use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::movement::Reading;
+use crate::movement::{Reading, Scope};
 use crate::time::Time;
 
+pub mod ask;
 pub mod chargebee;
 pub mod chargify;
+pub mod checks;
 pub mod recurly;
 pub mod sign;
 pub mod stripe;
@@ -75,7 +77,9 @@ pub trait Provider: Send + Sync {
         now: Time,
     ) -> Result<Genuine, NotGenuine>;
 
-    /// What the document states. The same bytes always give the same reading.
+    /// What the document states: a webhook's body, or an answer of the API where
+    /// [`Kept::asked`] says what was asked. The same bytes always give the same
+    /// reading.
     ///
     /// # Errors
     /// A short reason that never quotes the document.
@@ -83,6 +87,9 @@ pub trait Provider: Send + Sync {
 
     /// The lookup rules of a source that configures none, in order.
     fn lookup(&self) -> &'static [&'static str];
+
+    /// How its API is asked; `None` where nothing ever has to be.
+    fn api(&self) -> Option<ask::Api>;
 }
 
 /// A webhook request as it came in. It has no `Debug`: headers and paths may
@@ -121,6 +128,20 @@ pub struct Kept {
     /// The headers of [`KEPT_HEADERS`] that were sent.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
+    /// The inquiry that the document answers; `None` for a webhook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
+}
+
+/// An inquiry that was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// What was asked for.
+    pub kind: String,
+    /// The id it was asked about.
+    pub id: String,
+    /// The scope of the document that raised it.
+    pub scope: Scope,
 }
 
 /// Headers that some provider's reading needs: delivery ids that stand in no
@@ -146,13 +167,14 @@ impl Kept {
         Kept {
             rest: request.path_rest.map(str::to_owned),
             headers: KEPT_HEADERS.iter().filter_map(text).collect(),
+            asked: None,
         }
     }
 
     /// True where nothing was kept.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rest.is_none() && self.headers.is_empty()
+        self.rest.is_none() && self.headers.is_empty() && self.asked.is_none()
     }
 }
 

@@ -12,7 +12,9 @@ use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tributary::movement::Reading;
-use tributary::provider::{self, Document, Genuine, Kept, NotGenuine, Provider, Request, Secret};
+use tributary::provider::{
+    self, Asked, Document, Genuine, Kept, NotGenuine, Provider, Request, Secret,
+};
 use tributary::time::Time;
 
 /// What `<case>.json` holds.
@@ -25,11 +27,15 @@ struct Expected {
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
     settings: toml::Table,
     /// The secrets of the source, and the index of the one that must match.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     secrets: Vec<String>,
     #[serde(default)]
     matches: usize,
     /// When the request came in.
     now: String,
+    /// What an answer of the provider's API (`<case>.answer`) was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    asked: Option<Asked>,
     /// One of these two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reading: Option<Reading>,
@@ -47,8 +53,16 @@ struct Recorded {
 impl Recorded {
     /// Reads a request as HTTP writes it, with `\n` at the ends of lines. The
     /// body is every byte after the empty line.
+    /// An answer of the provider's API is its body and nothing else.
     fn read(file: &Path) -> Recorded {
         let bytes = fs::read(file).unwrap();
+        if is_answer(file) {
+            return Recorded {
+                path: "/webhooks/answer".to_owned(),
+                headers: http::HeaderMap::new(),
+                body: bytes,
+            };
+        }
         let end = bytes.windows(2).position(|pair| pair == b"\n\n").unwrap();
         let head = std::str::from_utf8(&bytes[..end]).unwrap();
         let mut lines = head.lines();
@@ -98,12 +112,16 @@ fn folder(provider: &str) -> PathBuf {
         .join(provider)
 }
 
-/// The cases of a provider: the `.http` files, sorted.
+fn is_answer(case: &Path) -> bool {
+    case.extension().is_some_and(|end| end == "answer")
+}
+
+/// The cases of a provider: the `.http` and `.answer` files, sorted.
 fn cases(provider: &str) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = fs::read_dir(folder(provider))
         .unwrap_or_else(|_| panic!("fixtures/{provider} is missing"))
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|end| end == "http"))
+        .filter(|path| path.extension().is_some_and(|end| end == "http") || is_answer(path))
         .collect();
     files.sort();
     assert!(!files.is_empty(), "fixtures/{provider} holds no case");
@@ -132,11 +150,14 @@ fn updating() -> bool {
     std::env::var("UPDATE_FIXTURES").is_ok_and(|value| value == "1")
 }
 
-/// Verifies, reads and compares one case; says what differs.
-fn check(provider: &str, case: &Path) -> Result<(), String> {
-    let recorded = Recorded::read(case);
-    let mut expected = expected(case);
-    let built = provider::build(provider, expected.settings.clone()).unwrap();
+/// Whether the case proves itself by the secret that it says, and by none where
+/// there is none.
+fn verify(
+    case: &Path,
+    built: &dyn Provider,
+    recorded: &Recorded,
+    expected: &Expected,
+) -> Result<(), String> {
     let now = Time::parse(&expected.now).unwrap();
     let proof = built.verify(&recorded.request(), &secrets(&expected.secrets), now);
     let secret = expected.matches;
@@ -145,7 +166,25 @@ fn check(provider: &str, case: &Path) -> Result<(), String> {
     }
     let none = built.verify(&recorded.request(), &[], now);
     assert_eq!(none, Err(NotGenuine::NoSecret), "{}", case.display());
-    let kept = Kept::of(&recorded.request());
+    Ok(())
+}
+
+/// Verifies, reads and compares one case; says what differs.
+fn check(provider: &str, case: &Path) -> Result<(), String> {
+    let recorded = Recorded::read(case);
+    let mut expected = expected(case);
+    let built = provider::build(provider, expected.settings.clone()).unwrap();
+    assert_eq!(
+        is_answer(case),
+        expected.asked.is_some(),
+        "{}",
+        case.display()
+    );
+    if !is_answer(case) {
+        verify(case, built.as_ref(), &recorded, &expected)?;
+    }
+    let mut kept = Kept::of(&recorded.request());
+    kept.asked.clone_from(&expected.asked);
     let read = built.parse(&Document {
         kept: &kept,
         body: &recorded.body,
@@ -155,7 +194,7 @@ fn check(provider: &str, case: &Path) -> Result<(), String> {
         Err(error) => (None, Some(error.reason)),
     };
     if let Some(reading) = &reading {
-        sane(case, reading);
+        sane(case, built.as_ref(), reading);
     }
     if (&reading, &unreadable) == (&expected.reading, &expected.unreadable) {
         return Ok(());
@@ -174,17 +213,26 @@ fn check(provider: &str, case: &Path) -> Result<(), String> {
 }
 
 /// What every reading owes the ledger.
-fn sane(case: &Path, reading: &Reading) {
+fn sane(case: &Path, provider: &dyn Provider, reading: &Reading) {
     let case = case.display();
     let silent = reading.movements.is_empty()
         && reading.aliases.is_empty()
         && reading.clues.is_empty()
-        && reading.links.is_empty();
+        && reading.links.is_empty()
+        && reading.inquiries.is_empty()
+        && reading.unpriced.is_empty();
     assert_eq!(
         silent,
         reading.ignored.is_some(),
         "{case}: a reading states something or says why not"
     );
+    let askable = provider.api().map_or(Vec::new(), |api| api.kinds);
+    for inquiry in &reading.inquiries {
+        assert!(
+            askable.iter().any(|kind| kind.kind == inquiry.kind),
+            "{case}: nothing says how to ask for {inquiry:?}"
+        );
+    }
     for movement in &reading.movements {
         assert!(movement.fact.amount >= 0, "{case}: a negative amount");
     }
@@ -218,10 +266,12 @@ fn every_expectation_has_its_request() {
             let known = path
                 .file_name()
                 .is_some_and(|name| name == "signatures.json");
-            let request = path.with_extension("http");
+            let request = ["http", "answer"]
+                .iter()
+                .any(|end| path.with_extension(end).exists());
             assert!(
-                known || request.exists(),
-                "{} has no .http beside it",
+                known || request,
+                "{} has no .http or .answer beside it",
                 path.display()
             );
         }
@@ -251,6 +301,9 @@ fn every_event_in_the_code_has_a_case() {
 #[derive(Deserialize)]
 struct Vector {
     name: String,
+    /// The settings of the source, where the signature needs some.
+    #[serde(default)]
+    settings: toml::Table,
     headers: std::collections::BTreeMap<String, String>,
     body: String,
     secrets: Vec<String>,
@@ -266,9 +319,9 @@ fn every_signature_is_judged_as_expected() {
         let Ok(text) = fs::read_to_string(folder(provider).join("signatures.json")) else {
             continue;
         };
-        let built = provider::build(provider, toml::Table::new()).unwrap();
         let vectors: Vec<Vector> = serde_json::from_str(&text).unwrap();
         for vector in vectors {
+            let built = provider::build(provider, vector.settings).unwrap();
             let mut headers = http::HeaderMap::new();
             for (name, value) in &vector.headers {
                 let name: http::HeaderName = name.parse().unwrap();
@@ -297,23 +350,29 @@ fn every_signature_is_judged_as_expected() {
 const SENTINEL: &str = "Sentinel";
 
 /// Reads `body` and forgets what it says: only a panic fails.
-fn survive(provider: &dyn Provider, body: &[u8]) {
-    if let Err(error) = provider.parse(&Document {
-        body,
-        kept: &Kept::default(),
-    }) {
+fn survive(provider: &dyn Provider, asked: Option<&Asked>, body: &[u8]) {
+    let kept = Kept {
+        asked: asked.cloned(),
+        ..Kept::default()
+    };
+    if let Err(error) = provider.parse(&Document { body, kept: &kept }) {
         assert!(!error.reason.is_empty() && error.reason.len() < 200);
         assert!(!error.reason.contains(SENTINEL), "{}", error.reason);
     }
 }
 
-/// Every provider with the settings and the body of each of its cases.
-fn bodies() -> Vec<(Box<dyn Provider>, Vec<u8>)> {
+/// A provider with the settings of a case, what the case was asked for and its
+/// body.
+type Body = (Box<dyn Provider>, Option<Asked>, Vec<u8>);
+
+/// The bodies of all cases.
+fn bodies() -> Vec<Body> {
     let mut bodies = Vec::new();
     for provider in provider::NAMES {
         for case in cases(provider) {
-            let built = provider::build(provider, expected(&case).settings).unwrap();
-            bodies.push((built, Recorded::read(&case).body));
+            let expected = expected(&case);
+            let built = provider::build(provider, expected.settings).unwrap();
+            bodies.push((built, expected.asked, Recorded::read(&case).body));
         }
     }
     bodies
@@ -321,9 +380,9 @@ fn bodies() -> Vec<(Box<dyn Provider>, Vec<u8>)> {
 
 #[test]
 fn a_body_cut_anywhere_is_survived() {
-    for (provider, body) in bodies() {
+    for (provider, asked, body) in bodies() {
         for end in 0..body.len() {
-            survive(provider.as_ref(), &body[..end]);
+            survive(provider.as_ref(), asked.as_ref(), &body[..end]);
         }
     }
 }
@@ -366,7 +425,7 @@ fn any_value_may_be_of_another_kind() {
         json!([[null]]),
         serde_json::from_str("10.5").unwrap(),
     ];
-    for (provider, body) in bodies() {
+    for (provider, asked, body) in bodies() {
         let Ok(whole) = serde_json::from_slice::<Value>(&body) else {
             continue;
         };
@@ -376,7 +435,11 @@ fn any_value_may_be_of_another_kind() {
             for other in &others {
                 let mut changed = whole.clone();
                 *changed.pointer_mut(&pointer).unwrap() = other.clone();
-                survive(provider.as_ref(), changed.to_string().as_bytes());
+                survive(
+                    provider.as_ref(),
+                    asked.as_ref(),
+                    changed.to_string().as_bytes(),
+                );
             }
         }
     }
@@ -390,7 +453,7 @@ fn deep_nesting_is_survived() {
     let open = "[".repeat(DEEP);
     let lists = format!("{open}{}", "]".repeat(DEEP));
     let objects = format!("{}1{}", "{\"id\":".repeat(DEEP), "}".repeat(DEEP));
-    for (index, (provider, body)) in bodies().into_iter().enumerate() {
+    for (index, (provider, asked, body)) in bodies().into_iter().enumerate() {
         // One body in eight takes all three: the shapes repeat, the time adds up.
         let deep: &[&String] = match index % 8 {
             0 => &[&open, &lists, &objects],
@@ -406,7 +469,7 @@ fn deep_nesting_is_survived() {
             let mut changed = whole.clone();
             *changed.pointer_mut(pointer).unwrap() = json!("@@");
             let text = changed.to_string().replace("\"@@\"", deep);
-            survive(provider.as_ref(), text.as_bytes());
+            survive(provider.as_ref(), asked.as_ref(), text.as_bytes());
         }
     }
 }
@@ -416,7 +479,7 @@ proptest! {
     fn random_bytes_are_survived(body in proptest::collection::vec(any::<u8>(), 0..512)) {
         for name in provider::NAMES {
             let provider = provider::build(name, toml::Table::new()).unwrap();
-            survive(provider.as_ref(), &body);
+            survive(provider.as_ref(), None, &body);
         }
     }
 
@@ -424,16 +487,16 @@ proptest! {
     fn spoiled_bodies_are_survived(which in any::<prop::sample::Index>(), spoils in
         proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
         thread_local! {
-            static BODIES: Vec<(Box<dyn Provider>, Vec<u8>)> = bodies();
+            static BODIES: Vec<Body> = bodies();
         }
         BODIES.with(|bodies| {
-            let (provider, body) = which.get(bodies);
+            let (provider, asked, body) = which.get(bodies);
             let mut body = body.clone();
             for (at, byte) in &spoils {
                 let at = at.index(body.len());
                 body[at] = *byte;
             }
-            survive(provider.as_ref(), &body);
+            survive(provider.as_ref(), asked.as_ref(), &body);
         });
     }
 

@@ -114,6 +114,10 @@ fn the_example_names_every_key_and_its_default() {
         names(&root["sources"]["stripe"]),
         code(read::keys_of::<Source>())
     );
+    assert_eq!(
+        names(&root["sources"]["stripe"]["api"]),
+        code(read::keys_of::<ProviderApi>())
+    );
 
     let least = r#"
         [[http.tokens]]

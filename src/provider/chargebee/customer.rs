@@ -7,8 +7,9 @@
 use crate::movement::{Clue, Link, Reading};
 use crate::provider::Unreadable;
 
+use super::Event;
 use super::objects::{Customer, Metadata, Text};
-use super::{Event, checks};
+use crate::provider::checks;
 
 /// Values of one customer's metadata that are kept. Chargebee publishes no
 /// number; a customer with more is somebody filling our disk.

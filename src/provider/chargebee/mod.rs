@@ -5,7 +5,6 @@
 //! This file holds the settings and says which event goes where; what an object
 //! means is in `transaction` and `customer`. Bodies of API v1 are not read.
 
-mod checks;
 mod customer;
 mod objects;
 mod transaction;
@@ -17,6 +16,7 @@ use super::{
     Document, Genuine, NotGenuine, Provider, Request, Secret, SettingsError, Unreadable, sign,
 };
 use crate::movement::{Reading, Scope};
+use crate::provider::checks;
 use crate::time::Time;
 
 /// The name in the configuration.
@@ -137,6 +137,10 @@ impl Provider for Chargebee {
 
     fn lookup(&self) -> &'static [&'static str] {
         LOOKUP
+    }
+
+    fn api(&self) -> Option<super::ask::Api> {
+        None
     }
 }
 

@@ -5,15 +5,13 @@
 //! field is optional, because the SDKs say so of most of them, and text is
 //! borrowed from the body. Nothing here judges a value; `checks` does.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// A text, borrowed where the body has no escapes in it.
-#[derive(Deserialize, Default)]
-pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
+pub use crate::provider::checks::Text;
+use crate::provider::checks::scalar;
 
 /// An event.
 #[derive(Deserialize)]
@@ -166,19 +164,9 @@ fn object(text: &str) -> Metadata {
     let values = members.into_iter();
     Metadata(
         values
-            .filter_map(|(name, raw)| Some((name, scalar(raw.get())?)))
+            .filter_map(|(name, raw)| Some((name, scalar(raw)?)))
             .collect(),
     )
-}
-
-/// The text of a raw JSON value that is a string, a number as it was written,
-/// or a truth value.
-fn scalar(raw: &str) -> Option<String> {
-    match raw.as_bytes() {
-        [b'"', ..] => serde_json::from_str(raw).ok(),
-        [b'0'..=b'9' | b'-' | b't' | b'f', ..] => Some(raw.to_owned()),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

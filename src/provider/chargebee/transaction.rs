@@ -8,11 +8,12 @@
 use crate::money::{Currency, Minor};
 use crate::movement::{Alias, Authority, Basis, Class, Fact, Movement, Reading, Subject, rank};
 use crate::provider::Unreadable;
+use crate::provider::checks;
 use crate::time::Time;
 
 use super::customer::{self, usable};
 use super::objects::{Content, Invoice, Text, Transaction};
-use super::{Chargebee, Event, checks};
+use super::{Chargebee, Event};
 
 /// Invoices that one payment may pay, of which the ids are kept; a payment of
 /// more than this is no payment of a subscription.

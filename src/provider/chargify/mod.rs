@@ -140,6 +140,10 @@ impl Provider for Chargify {
     fn lookup(&self) -> &'static [&'static str] {
         LOOKUP
     }
+
+    fn api(&self) -> Option<super::ask::Api> {
+        None
+    }
 }
 
 /// Why an event is not looked into.

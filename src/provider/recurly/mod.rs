@@ -162,6 +162,10 @@ impl Provider for Recurly {
     fn lookup(&self) -> &'static [&'static str] {
         LOOKUP
     }
+
+    fn api(&self) -> Option<super::ask::Api> {
+        None
+    }
 }
 
 /// Whether a body is a JSON notification; every other body is taken for XML.

@@ -226,6 +226,10 @@ impl Provider for Stripe {
     fn lookup(&self) -> &'static [&'static str] {
         LOOKUP
     }
+
+    fn api(&self) -> Option<super::ask::Api> {
+        None
+    }
 }
 
 /// What every object needs to know of its event.

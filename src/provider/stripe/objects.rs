@@ -13,9 +13,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// A text, borrowed where the body has no escapes in it.
-#[derive(Deserialize, Default)]
-pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
+pub use crate::provider::checks::Text;
 
 /// The envelope of an event.
 #[derive(Deserialize)]
