@@ -99,6 +99,10 @@ pub struct SourceTerms {
     pub retry_for_ms: i64,
     /// The longest a call may take, in milliseconds.
     pub timeout_ms: i64,
+    /// What the provider's API can be asked for, by kind.
+    pub asks: Vec<String>,
+    /// The key of the configuration without which it cannot be asked.
+    pub api_missing: Option<String>,
 }
 
 /// All that is known of one payment.
@@ -124,6 +128,11 @@ pub struct Book {
     pub failure: Option<Failure>,
     /// A payment of another source that is the same money, by a name for people.
     pub same_money_as: Option<String>,
+    /// Captures without an amount: the kind and the id of the link that may say it.
+    pub unpriced: Vec<(String, String)>,
+    /// What the provider's API is asked about it, as a sentence, and whether the
+    /// answer is still open.
+    pub asked: Option<(bool, String)>,
 }
 
 /// A call that was given up.
@@ -163,6 +172,12 @@ pub trait Directory {
     /// # Errors
     /// As the ledger's.
     fn link(&mut self, kind: &str, external_id: &str) -> Result<Option<String>, Self::Error>;
+    /// What the provider is asked about an external id that no link names, as a
+    /// sentence.
+    ///
+    /// # Errors
+    /// As the ledger's.
+    fn asked(&mut self, kind: &str, external_id: &str) -> Result<Option<String>, Self::Error>;
     /// Why a customer's payments wait, if the destination does not know it.
     ///
     /// # Errors
@@ -221,7 +236,7 @@ fn before_the_plan(
         return same_money(book, position).filter(|_| settled);
     }
     if let Some(matches) = book.reference_matches {
-        return Some(unresolved(matches));
+        return Some(unresolved(book, matches));
     }
     if book.live.is_some_and(|live| live != source.live) {
         let modes = ["test", "live"].map(str::to_owned);
@@ -236,7 +251,7 @@ fn before_the_plan(
         return Some((State::Ignored, reason));
     }
     let Some(capture) = &position.capture else {
-        return Some(without_capture(position));
+        return Some(without_capture(book, position));
     };
     if capture.gross == 0 {
         return Some((State::Ignored, "the amount is zero".to_owned()));
@@ -263,15 +278,20 @@ fn same_money(book: &Book, position: &Position) -> Option<(State, String)> {
     })
 }
 
-fn unresolved(matches: usize) -> (State, String) {
-    match matches {
-        0 => (
+fn unresolved(book: &Book, matches: usize) -> (State, String) {
+    match (matches, &book.asked) {
+        (0, Some((_, asked))) if book.facts.is_empty() => (State::Waiting, asked.clone()),
+        (0, Some((_, asked))) => (
+            State::Waiting,
+            format!("money went back, and it is not known of which payment; {asked}"),
+        ),
+        (0, None) => (
             State::Waiting,
             "money went back, and the payment that it names is not known here yet; \
              a cancelled authorization also sends such a reversal"
                 .to_owned(),
         ),
-        many => (
+        (many, _) => (
             State::Held,
             format!(
                 "money went back, and {many} payments carry the id that it names; attach it to one"
@@ -280,8 +300,18 @@ fn unresolved(matches: usize) -> (State, String) {
     }
 }
 
-fn without_capture(position: &Position) -> (State, String) {
+fn without_capture(book: &Book, position: &Position) -> (State, String) {
+    let asked = book.asked.as_ref().map(|(_, asked)| asked.clone());
+    if let Some((kind, id)) = book.unpriced.first() {
+        let asked = asked.map_or(String::new(), |asked| format!("; {asked}"));
+        let reason = format!(
+            "the provider says that it was paid and not how much; it goes on once the {kind} \
+             {id} is linked with its amount{asked}"
+        );
+        return (State::Waiting, reason);
+    }
     match position.unfinished {
+        None if asked.is_some() => (State::Waiting, asked.unwrap_or_default()),
         Some(Unfinished::Failed) => (State::Ignored, "the payment failed".to_owned()),
         Some(Unfinished::Pending) => (
             State::Waiting,
@@ -329,13 +359,24 @@ fn after_the_plan<D: Directory>(
             return Ok((State::Ignored, Some(reason.to_owned()), step));
         }
         Step::Nothing => return Ok((State::Settled, settled(standing, book), step)),
-        Step::Hold(reason) => return Ok((State::Held, Some(reason.clone()), Step::Nothing)),
+        Step::Hold(reason) => {
+            let asked = book.asked.as_ref().filter(|(open, _)| *open);
+            let reason = match asked {
+                Some((_, asked)) => format!("{reason}; {asked}"),
+                None => reason.clone(),
+            };
+            return Ok((State::Held, Some(reason), Step::Nothing));
+        }
         Step::Confirm { .. } => {
             let reason = "the outcome of a call is unknown; it is read back before anything else";
             return Ok((State::Due, Some(reason.to_owned()), step));
         }
         Step::Post { .. } => match customer {
-            None => Some((State::Unattributed, unattributed(&standing.finding))),
+            None => {
+                let asked = asked(source, &standing.finding, directory)?;
+                let reason = unattributed(&standing.finding);
+                Some((State::Unattributed, format!("{reason}{asked}")))
+            }
             Some(customer) => match unfit(book, source, standing, &step) {
                 Some(why) => Some((State::Held, why)),
                 None => directory
@@ -422,6 +463,27 @@ pub fn word(step: &Step) -> String {
         Step::Hold(_) => "hold".to_owned(),
         Step::Nothing => "nothing".to_owned(),
     }
+}
+
+/// What the provider is asked about the ids that no link names.
+fn asked<D: Directory>(
+    source: &SourceTerms,
+    finding: &Finding,
+    directory: &mut D,
+) -> Result<String, D::Error> {
+    let mut told = String::new();
+    for (rule, tried) in source.rules.iter().zip(&finding.tried) {
+        let unlinked = tried
+            .saw
+            .as_deref()
+            .filter(|_| tried.came_to == CameTo::NotLinked);
+        if let Some((kind, id)) = unlinked.and_then(|saw| rule.asks_link(saw))
+            && let Some(sentence) = directory.asked(kind, &id)?
+        {
+            told.push_str(&format!(" Meanwhile {sentence}."));
+        }
+    }
+    Ok(told)
 }
 
 /// Why no rule named a customer, rule by rule.

@@ -8,6 +8,7 @@
 
 mod begin;
 mod customers;
+mod inquire;
 mod links;
 mod people;
 mod read;

@@ -93,7 +93,10 @@ impl Tx<'_> {
         }
         self.write_decision(payment, decision, word)?;
         match decision {
-            Decision::Retry => self.try_again(&folded)?,
+            Decision::Retry => {
+                self.try_again(&folded)?;
+                self.ask_again(&folded)?;
+            }
             Decision::Accept => self.accept_rows(&folded)?,
             Decision::Policy { .. } => self.accept_rows(&folded)?,
             Decision::Skip { .. } | Decision::Customer { .. } | Decision::Move { .. } => {}
