@@ -140,10 +140,11 @@ impl Inquirer {
 
     /// Asks one question, if one is due. Answers whether a payment became due.
     async fn turn(&mut self) -> Result<Option<bool>, crate::ledger::LedgerError> {
-        let Some(asking) = self.ledger.ask(&self.settings.source).await? else {
+        let Some(mut asking) = self.ledger.ask(&self.settings.source).await? else {
             return Ok(None);
         };
         self.limiter.until_ready().await;
+        asking.asked.at = self.clock.now();
         let answer = self.ask(&asking).await;
         let outcome = match &answer {
             Answer::Told(_) => "answered",

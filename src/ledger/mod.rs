@@ -16,6 +16,7 @@ mod figures;
 mod inquiry;
 mod people;
 mod sqlite;
+mod state;
 pub mod story;
 mod turn;
 

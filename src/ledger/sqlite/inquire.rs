@@ -10,12 +10,12 @@ use rusqlite::params;
 
 use super::record::{Origin, Place};
 use super::stand::Folded;
-use super::tx::Tx;
+use super::tx::{PaymentRow, Tx};
 use super::{LedgerError, Store};
 use crate::ledger::book::{SourceTerms, State};
 use crate::ledger::{Answer, Asking, Recorded};
 use crate::lookup::{CameTo, Tried};
-use crate::movement::{Authority, Fact, Inquiry, Scope, Subject, Unpriced};
+use crate::movement::{Authority, Inquiry, Scope, Subject};
 use crate::position::Doubt;
 use crate::provider::Asked;
 use crate::time::{HOUR_MS, MINUTE_MS, SECOND_MS, Time};
@@ -224,6 +224,8 @@ impl Tx<'_> {
                         kind: row.get(1)?,
                         id: row.get(2)?,
                         scope: Scope::from_word(&scope),
+                        // Whoever asks says when.
+                        at: Time(0),
                     },
                     tries: row.get(4)?,
                 })
@@ -354,7 +356,7 @@ impl Tx<'_> {
         let again = "UPDATE inquiries SET state = 'open', due_at = ?1, tries = 0, raised_at = ?1";
         let row = &folded.row;
         self.run(
-            &format!("{again} WHERE payment = ?2 AND state <> 'answered'"),
+            &format!("{again} WHERE payment = ?2"),
             params![self.now.ms(), row.payment],
         )?;
         for (kind, id) in unlinked(self.terms(&row.source)?, &folded.standing.finding.tried) {
@@ -382,6 +384,23 @@ impl Tx<'_> {
         Ok(found.map(|told| (told.state == "open", told.sentence(terms))))
     }
 
+    /// Every question about a payment with its last turn, for its story.
+    pub(super) fn inquiries_about(
+        &self,
+        row: &PaymentRow,
+    ) -> Result<Vec<(Time, String)>, LedgerError> {
+        let terms = self.terms(&row.source)?;
+        self.all(
+            "SELECT state, kind, id, tries, outcome, due_at, coalesce(last_at, raised_at)
+             FROM inquiries WHERE payment = ?1 ORDER BY inquiry",
+            [row.payment],
+            |row| {
+                let known = read_told(row)?;
+                Ok((Time(row.get(6)?), format!("{}.", known.sentence(terms))))
+            },
+        )
+    }
+
     /// What is asked about an id that no link names, as a sentence.
     pub(super) fn asked_for_link(
         &self,
@@ -397,76 +416,6 @@ impl Tx<'_> {
         )?;
         let terms = self.terms(source)?;
         Ok(found.map(|told| told.sentence(terms)))
-    }
-
-    /// Keeps a capture whose amount is not said.
-    pub(super) fn add_unpriced(
-        &self,
-        place: Place<'_>,
-        unpriced: &Unpriced,
-        origin: Origin<'_>,
-        touched: &mut BTreeSet<i64>,
-    ) -> Result<(), LedgerError> {
-        let at = unpriced.capture.at;
-        let payment = self.ensure_payment(place, &unpriced.payment_id, false, at)?;
-        touched.insert(payment);
-        let fact = serde_json::to_string(&unpriced.capture)
-            .map_err(|_| LedgerError::Unusable("a fact that cannot be written".to_owned()))?;
-        self.run(
-            "INSERT INTO unpriced (payment, link_kind, fact, delivery) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT DO NOTHING",
-            params![payment, unpriced.link_kind, fact, origin.delivery],
-        )?;
-        Ok(())
-    }
-
-    /// The captures without an amount: the kind and the id of the link that may
-    /// say it.
-    pub(super) fn unpriced(&self, payment: i64) -> Result<Vec<(String, String)>, LedgerError> {
-        self.all(
-            "SELECT DISTINCT link_kind, coalesce(clues.value, '') FROM unpriced
-             LEFT JOIN clues ON clues.payment = unpriced.payment AND clues.field = link_kind
-             WHERE unpriced.payment = ?1",
-            [payment],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
-    }
-
-    /// Gives every capture its amount whose link says one: from then on it is a
-    /// fact like any other, and what the provider's API says beats it.
-    pub(super) fn price(&self, payment: i64) -> Result<(), LedgerError> {
-        let priced = self.all(
-            "SELECT link_kind, fact, unpriced.delivery, links.amount, links.currency FROM unpriced
-             JOIN payments USING (payment)
-             JOIN clues ON clues.payment = unpriced.payment AND clues.field = link_kind
-             JOIN links ON links.external_id = clues.value AND links.kind = link_kind
-                  AND links.source = payments.source AND links.scope = ''
-             WHERE unpriced.payment = ?1 AND links.amount IS NOT NULL",
-            [payment],
-            |row| {
-                let (kind, text): (String, String) = (row.get(0)?, row.get(1)?);
-                let mut fact: Fact =
-                    serde_json::from_str(&text).map_err(|_| rusqlite::Error::InvalidQuery)?;
-                fact.amount = row.get(3)?;
-                if let Some(code) = row.get::<_, Option<String>>(4)? {
-                    fact.currency = super::tx::from_word(code)?;
-                }
-                Ok((kind, text, row.get::<_, i64>(2)?, fact))
-            },
-        )?;
-        for (kind, text, delivery, fact) in priced {
-            let origin = Origin {
-                delivery: Some(delivery),
-                said_by: None,
-                said_at: self.now,
-            };
-            self.add_fact(payment, &fact, origin, None)?;
-            self.run(
-                "DELETE FROM unpriced WHERE payment = ?1 AND link_kind = ?2 AND fact = ?3",
-                params![payment, kind, text],
-            )?;
-        }
-        Ok(())
     }
 }
 

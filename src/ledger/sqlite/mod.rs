@@ -19,6 +19,7 @@ mod settle;
 mod stand;
 mod story;
 mod tx;
+mod unpriced;
 mod writer;
 
 use std::fs::File;
