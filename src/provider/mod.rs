@@ -29,6 +29,11 @@ pub type Secret = SecretString;
 /// The names of all providers, as the configuration writes them.
 pub const NAMES: &[&str] = &[chargebee::NAME, chargify::NAME, recurly::NAME, stripe::NAME];
 
+/// Providers that deliver to HTTPS URLs only, for `check`. Sources: Stripe's and
+/// Chargify's webhook documentation (live mode and live sites), Paysafe's
+/// Payments API notes (port 443) and Pyng's draft. Of the others it is not known.
+pub const HTTPS_ONLY: &[&str] = &["chargify", "paysafe", "pyng", "stripe"];
+
 /// Builds the provider called `name` from the settings of its source.
 ///
 /// # Errors
