@@ -13,6 +13,8 @@ use subtle::ConstantTimeEq;
 
 use super::{Genuine, NotGenuine, Request, Secret};
 
+pub mod keyed;
+
 /// The length of a SHA-256 tag in bytes.
 const TAG_BYTES: usize = 32;
 

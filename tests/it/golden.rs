@@ -510,6 +510,7 @@ proptest! {
                 "recurly-signature",
                 "x-chargify-webhook-signature-hmac-sha-256",
                 "authorization",
+                "webhook-signature",
             ] {
                 headers.insert(header, value.parse().unwrap());
             }
