@@ -204,6 +204,9 @@ pub enum NotGenuine {
     /// No secret gives the proof.
     #[error("no secret matches")]
     Mismatch,
+    /// The proof names a key that is not among the source's.
+    #[error("the source has no key of that name")]
+    UnknownKey,
 }
 
 impl NotGenuine {
@@ -216,6 +219,7 @@ impl NotGenuine {
             NotGenuine::Malformed => "malformed",
             NotGenuine::Stale => "stale",
             NotGenuine::Mismatch => "mismatch",
+            NotGenuine::UnknownKey => "unknown_key",
         }
     }
 }
