@@ -214,6 +214,9 @@ pub enum NotGenuine {
     /// No secret gives the proof.
     #[error("no secret matches")]
     Mismatch,
+    /// The proof names a key that is not among the source's.
+    #[error("the source has no key of that name")]
+    UnknownKey,
 }
 
 impl NotGenuine {
@@ -226,6 +229,7 @@ impl NotGenuine {
             NotGenuine::Malformed => "malformed",
             NotGenuine::Stale => "stale",
             NotGenuine::Mismatch => "mismatch",
+            NotGenuine::UnknownKey => "unknown_key",
         }
     }
 }
