@@ -265,7 +265,8 @@ fn every_expectation_has_its_request() {
             let path = entry.unwrap().path();
             let known = path
                 .file_name()
-                .is_some_and(|name| name == "signatures.json");
+                .is_some_and(|name| name == "signatures.json")
+                || path.extension().is_some_and(|end| end == "toml");
             let request = ["http", "answer"]
                 .iter()
                 .any(|end| path.with_extension(end).exists());
@@ -274,6 +275,34 @@ fn every_expectation_has_its_request() {
                 "{} has no .http or .answer beside it",
                 path.display()
             );
+        }
+    }
+}
+
+/// `fixtures/custom/<sender>.toml` is what a person copies, so the cases
+/// `<sender>-….json` must be read by exactly its settings.
+#[test]
+fn an_example_is_what_its_cases_are_read_by() {
+    for entry in fs::read_dir(folder("custom")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|end| end != "toml") {
+            continue;
+        }
+        let sender = path.file_stem().unwrap().to_str().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let whole: toml::Table = text.parse().unwrap();
+        let mut source = whole["sources"][sender].as_table().unwrap().clone();
+        source.retain(|key, _| ["signature", "event", "rules"].contains(&key));
+        let read_by: Vec<PathBuf> = cases("custom")
+            .into_iter()
+            .filter(|case| {
+                let stem = case.file_stem().unwrap().to_str().unwrap();
+                stem.starts_with(&format!("{sender}-"))
+            })
+            .collect();
+        assert!(read_by.len() > 3, "{sender} has {} cases", read_by.len());
+        for case in read_by {
+            assert_eq!(expected(&case).settings, source, "{}", case.display());
         }
     }
 }

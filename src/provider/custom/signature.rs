@@ -8,8 +8,9 @@ use serde::Deserialize;
 
 use super::value::moment;
 use crate::config::number;
-use crate::provider::sign::keyed::{Hash, KeyForm, Keyed};
 use crate::provider::sign;
+use crate::provider::sign::keyed::{Hash, KeyForm, Keyed};
+use crate::provider::sign::public::Algorithm;
 use crate::provider::{Genuine, NotGenuine, Request, Secret, SettingsError};
 use crate::time::{SECOND_MS, Time};
 
@@ -29,6 +30,7 @@ const TOLERANCE_MAX_SECONDS: u32 = 86_400;
 enum Scheme {
     Hmac,
     StandardWebhooks,
+    PublicKey,
     Basic,
     Token,
 }
@@ -62,6 +64,7 @@ pub struct Settings {
     hash: Option<Hash>,
     key: Option<KeyForm>,
     key_prefix: Option<String>,
+    algorithm: Option<Algorithm>,
     output: Option<Output>,
     template: Option<String>,
     id_header: Option<String>,
@@ -98,10 +101,19 @@ pub struct Signed {
     prefix: String,
     fields: Option<Fields>,
     output: Output,
-    keyed: Keyed,
+    by: By,
     template: Vec<Piece>,
     timestamp: Option<Stamp>,
     tolerance_ms: i64,
+}
+
+/// What a signature is made with.
+#[derive(Clone, Debug)]
+enum By {
+    /// The secret that we share.
+    Secret(Keyed),
+    /// A key of which we hold the public half; the secrets are such keys.
+    PublicKey(Algorithm),
 }
 
 /// A piece of the signed text.
@@ -132,9 +144,10 @@ impl Settings {
     pub fn proof(self) -> Result<Proof, SettingsError> {
         let written = self.names_a_signature();
         match self.scheme {
-            None if written || self.header.is_some() => {
-                Err(wrong("scheme", "is missing: say how the sender proves itself"))
-            }
+            None if written || self.header.is_some() => Err(wrong(
+                "scheme",
+                "is missing: say how the sender proves itself",
+            )),
             None => Ok(Proof::Nothing),
             Some(Scheme::Basic | Scheme::Token) if written => Err(wrong(
                 "scheme",
@@ -148,8 +161,9 @@ impl Settings {
                 Some(name) => Ok(Proof::Header(header("header", name)?)),
                 None => Ok(Proof::Address),
             },
-            Some(Scheme::Hmac) => self.signed(),
-            Some(Scheme::StandardWebhooks) => self.standard().signed(),
+            Some(Scheme::Hmac) => self.by_secret(),
+            Some(Scheme::StandardWebhooks) => self.standard().by_secret(),
+            Some(Scheme::PublicKey) => self.by_public_key(),
         }
     }
 
@@ -168,6 +182,7 @@ impl Settings {
             || self.fields.is_some()
             || self.hash.is_some()
             || self.key.is_some()
+            || self.algorithm.is_some()
             || self.output.is_some()
             || self.tolerance_seconds.is_some()
     }
@@ -195,7 +210,36 @@ impl Settings {
         }
     }
 
-    fn signed(self) -> Result<Proof, SettingsError> {
+    fn by_secret(self) -> Result<Proof, SettingsError> {
+        if self.algorithm.is_some() {
+            return Err(wrong(
+                "algorithm",
+                "belongs to scheme = \"public-key\" only",
+            ));
+        }
+        let keyed = Keyed {
+            hash: self.hash.unwrap_or_default(),
+            form: self.key.unwrap_or_default(),
+            prefix: self.key_prefix.clone().unwrap_or_default(),
+        };
+        self.signed(By::Secret(keyed))
+    }
+
+    /// The algorithm is never the sender's choice.
+    fn by_public_key(self) -> Result<Proof, SettingsError> {
+        if self.hash.is_some() || self.key.is_some() || self.key_prefix.is_some() {
+            return Err(wrong(
+                "hash",
+                "and key and key_prefix are of an HMAC; a public key has an algorithm",
+            ));
+        }
+        match self.algorithm {
+            None => Err(wrong("algorithm", "is missing")),
+            Some(algorithm) => self.signed(By::PublicKey(algorithm)),
+        }
+    }
+
+    fn signed(self, by: By) -> Result<Proof, SettingsError> {
         let name = self.header.as_deref().unwrap_or_default();
         let signed_header = header("header", name)?;
         if self.separator.as_ref().is_some_and(String::is_empty) {
@@ -217,7 +261,10 @@ impl Settings {
                 ));
             }
             (false, None) if self.tolerance_seconds.is_some() => {
-                return Err(wrong("tolerance_seconds", "needs a {timestamp} that is signed"));
+                return Err(wrong(
+                    "tolerance_seconds",
+                    "needs a {timestamp} that is signed",
+                ));
             }
             _ => {}
         }
@@ -231,11 +278,7 @@ impl Settings {
             prefix: self.prefix.unwrap_or_default(),
             fields: self.fields,
             output: self.output.unwrap_or_default(),
-            keyed: Keyed {
-                hash: self.hash.unwrap_or_default(),
-                form: self.key.unwrap_or_default(),
-                prefix: self.key_prefix.unwrap_or_default(),
-            },
+            by,
             template,
             timestamp,
             tolerance_ms: i64::from(tolerance) * SECOND_MS,
@@ -373,7 +416,7 @@ impl Signed {
             None => None,
             Some(_) => Some(moment(stamp).ok_or(NotGenuine::Malformed)?),
         };
-        let genuine = self.keyed.check(&parts, &tags, secrets)?;
+        let genuine = self.by.check(&parts, &tags, secrets)?;
         // Neither too old nor too new, as Standard Webhooks prescribes.
         match at {
             Some(at) if now.since(at).saturating_abs() > self.tolerance_ms => {
@@ -415,6 +458,29 @@ impl Signed {
         match tags.is_empty() || sent > SIGNATURES_MAX {
             true => Err(NotGenuine::Malformed),
             false => Ok((tags, time)),
+        }
+    }
+}
+
+impl By {
+    fn check(
+        &self,
+        parts: &[&[u8]],
+        tags: &[Vec<u8>],
+        secrets: &[Secret],
+    ) -> Result<Genuine, NotGenuine> {
+        match self {
+            By::Secret(keyed) => keyed.check(parts, tags, secrets),
+            By::PublicKey(algorithm) => {
+                let mut answer = Err(NotGenuine::Mismatch);
+                for tag in tags {
+                    answer = sign::public::signed_by(parts, tag, None, &[*algorithm], secrets);
+                    if answer.is_ok() {
+                        break;
+                    }
+                }
+                answer
+            }
         }
     }
 }

@@ -55,7 +55,9 @@ impl TryFrom<String> for Pointer {
 impl Pointer {
     /// What stands there; `None` where nothing does.
     pub fn at<'a>(&self, whole: &'a RawValue) -> Option<&'a RawValue> {
-        self.0.iter().try_fold(whole, |raw, level| child(raw, level))
+        self.0
+            .iter()
+            .try_fold(whole, |raw, level| child(raw, level))
     }
 }
 
@@ -310,7 +312,12 @@ mod tests {
             assert_eq!(pointer(text).at(whole).map(RawValue::get), found, "{text}");
         }
         assert_eq!(pointer("").at(whole).map(RawValue::get), Some(whole.get()));
-        for text in ["a", "a/b", &"/a".repeat(17), &format!("/{}", "a".repeat(600))] {
+        for text in [
+            "a",
+            "a/b",
+            &"/a".repeat(17),
+            &format!("/{}", "a".repeat(600)),
+        ] {
             assert!(Pointer::try_from(text.to_owned()).is_err(), "{text}");
         }
     }

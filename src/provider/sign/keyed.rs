@@ -160,7 +160,13 @@ mod tests {
             SHA256
         ));
         assert!(!check(Hash::Sha512, KeyForm::Utf8, "", "Jefe", SHA256));
-        assert!(!check(Hash::Sha256, KeyForm::Utf8, "", "Jefe", &SHA256[..62]));
+        assert!(!check(
+            Hash::Sha256,
+            KeyForm::Utf8,
+            "",
+            "Jefe",
+            &SHA256[..62]
+        ));
         assert!(!check(Hash::Sha256, KeyForm::Hex, "", "Jefe", SHA256));
     }
 
@@ -174,7 +180,13 @@ mod tests {
             hex::encode(mac.finalize().into_bytes())
         };
         for tag in [forged, tag("what do ya want for nothing?")] {
-            assert!(!check(Hash::Sha256, KeyForm::Base64, "whsec_", "whsec_", &tag));
+            assert!(!check(
+                Hash::Sha256,
+                KeyForm::Base64,
+                "whsec_",
+                "whsec_",
+                &tag
+            ));
         }
     }
 }
