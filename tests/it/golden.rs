@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tributary::config::{Config, Env};
 use tributary::movement::Reading;
 use tributary::provider::{
     self, Asked, Document, Genuine, Kept, NotGenuine, Provider, Request, Secret,
@@ -290,6 +291,7 @@ fn an_example_is_what_its_cases_are_read_by() {
         }
         let sender = path.file_stem().unwrap().to_str().unwrap();
         let text = fs::read_to_string(&path).unwrap();
+        loads_whole(&path, &text);
         let whole: toml::Table = text.parse().unwrap();
         let mut source = whole["sources"][sender].as_table().unwrap().clone();
         source.retain(|key, _| ["signature", "event", "rules"].contains(&key));
@@ -305,6 +307,18 @@ fn an_example_is_what_its_cases_are_read_by() {
             assert_eq!(expected(&case).settings, source, "{}", case.display());
         }
     }
+}
+
+/// An example stands beside a destination as it is.
+fn loads_whole(file: &Path, text: &str) {
+    let destination = r#"
+        [destinations.partnerstack]
+        public_key = { env = "PUBLIC" }
+        secret_key = { env = "SECRET" }
+    "#;
+    let text = format!("{destination}\n{text}");
+    let config = Config::parse(file.to_owned(), &text, &Env::of([]), provider::NAMES);
+    assert!(config.is_ok(), "{}: {:?}", file.display(), config.err());
 }
 
 #[test]

@@ -37,6 +37,9 @@ const RULES_MAX: usize = 64;
 /// Why an event is ignored.
 const UNSPOKEN: &str = "no rule of the source speaks of such events";
 
+/// Why an event is ignored that a rule speaks of: only a customer can be so.
+const UNSAID: &str = "the event names no customer key, so there is nothing to link";
+
 /// The settings of a custom source.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -145,11 +148,13 @@ impl Provider for Custom {
             scope: self.scope(body),
             ..Reading::default()
         };
+        let mut spoken = false;
         for (index, rule) in self.rules.iter().enumerate() {
-            rule.read(&place(index), body, time, &mut reading)?;
+            spoken |= rule.read(&place(index), body, time, &mut reading)?;
         }
         if reading.movements.is_empty() && reading.links.is_empty() {
-            reading.ignored = Some(UNSPOKEN.to_owned());
+            let why = if spoken { UNSAID } else { UNSPOKEN };
+            reading.ignored = Some(why.to_owned());
         }
         Ok(reading)
     }
@@ -202,3 +207,6 @@ impl Custom {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

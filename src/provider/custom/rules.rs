@@ -157,7 +157,7 @@ impl Rule {
         }
     }
 
-    /// Adds what the rule reads in `whole`; nothing where it does not apply.
+    /// Adds what the rule reads in `whole`, and answers whether it applied.
     ///
     /// # Errors
     /// Names the setting whose value is not there or cannot be used.
@@ -167,7 +167,7 @@ impl Rule {
         whole: &RawValue,
         event_time: Option<Time>,
         reading: &mut Reading,
-    ) -> Result<(), Unreadable> {
+    ) -> Result<bool, Unreadable> {
         let members = match &self.each {
             None => vec![whole],
             Some(list) => list.at(whole).and_then(members).unwrap_or_default(),
@@ -176,6 +176,7 @@ impl Rule {
             let path = format!("{place}.each");
             return Err(Unreadable::field(&path, "has more than 1000 members"));
         }
+        let mut applied = false;
         for member in members {
             let applies = self
                 .when
@@ -189,9 +190,10 @@ impl Rule {
                     event_time,
                 };
                 one.read(reading)?;
+                applied = true;
             }
         }
-        Ok(())
+        Ok(applied)
     }
 }
 
@@ -331,7 +333,7 @@ impl One<'_> {
             return self.wrong(key, "is missing");
         };
         let (places, why) = match self.rule.amount_form {
-            AmountForm::Minor => (0, "is no whole number of minor units"),
+            AmountForm::Minor => (0, "is no amount in minor units"),
             AmountForm::Decimal => (currency.exponent(), "is no amount of its currency"),
         };
         minor_from_decimal(text.trim(), places).or_else(|_| self.wrong(key, why))
