@@ -19,6 +19,7 @@ pub mod ask;
 pub mod chargebee;
 pub mod chargify;
 pub mod checks;
+pub mod custom;
 pub mod recurly;
 pub mod sign;
 pub mod stripe;
@@ -27,7 +28,13 @@ pub mod stripe;
 pub type Secret = SecretString;
 
 /// The names of all providers, as the configuration writes them.
-pub const NAMES: &[&str] = &[chargebee::NAME, chargify::NAME, recurly::NAME, stripe::NAME];
+pub const NAMES: &[&str] = &[
+    chargebee::NAME,
+    chargify::NAME,
+    custom::NAME,
+    recurly::NAME,
+    stripe::NAME,
+];
 
 /// Providers that deliver to HTTPS URLs only, for `check`. Sources: Stripe's and
 /// Chargify's webhook documentation (live mode and live sites), Paysafe's
@@ -42,6 +49,7 @@ pub const HTTPS_ONLY: &[&str] = &["chargify", "paysafe", "pyng", "stripe"];
 pub fn build(name: &str, settings: toml::Table) -> Result<Box<dyn Provider>, SettingsError> {
     match name {
         chargebee::NAME => Ok(Box::new(chargebee::Chargebee::new(settings)?)),
+        custom::NAME => Ok(Box::new(custom::Custom::new(settings)?)),
         recurly::NAME => Ok(Box::new(recurly::Recurly::new(settings)?)),
         stripe::NAME => Ok(Box::new(stripe::Stripe::new(settings)?)),
         chargify::NAME => Ok(Box::new(chargify::Chargify::new(settings)?)),
@@ -58,6 +66,7 @@ pub fn build(name: &str, settings: toml::Table) -> Result<Box<dyn Provider>, Set
 pub fn events(name: &str) -> &'static [&'static str] {
     match name {
         chargebee::NAME => chargebee::EVENTS,
+        custom::NAME => custom::EVENTS,
         recurly::NAME => recurly::EVENTS,
         stripe::NAME => stripe::EVENTS,
         chargify::NAME => chargify::EVENTS,
@@ -160,11 +169,12 @@ fn unknown() -> Time {
 
 /// Headers that some provider's reading needs: delivery ids that stand in no
 /// body, and the form of the body.
-pub const KEPT_HEADERS: [&str; 4] = [
+pub const KEPT_HEADERS: [&str; 5] = [
     "content-type",
     "recurly-notification-id",
     "webhook-id",
     "x-chargify-webhook-id",
+    "x-razorpay-event-id",
 ];
 
 /// The longest header that is kept, in bytes.
@@ -218,6 +228,9 @@ pub enum NotGenuine {
     /// No secret gives the proof.
     #[error("no secret matches")]
     Mismatch,
+    /// The proof names a key that is not among the source's.
+    #[error("the source has no key of that name")]
+    UnknownKey,
 }
 
 impl NotGenuine {
@@ -230,6 +243,7 @@ impl NotGenuine {
             NotGenuine::Malformed => "malformed",
             NotGenuine::Stale => "stale",
             NotGenuine::Mismatch => "mismatch",
+            NotGenuine::UnknownKey => "unknown_key",
         }
     }
 }
@@ -299,7 +313,8 @@ mod tests {
             let provider = build(name, toml::Table::new()).unwrap();
             assert_eq!(provider.name(), *name);
             assert!(!provider.lookup().is_empty());
-            assert!(!events(name).is_empty());
+            // The configuration names the events of a custom provider.
+            assert!(!events(name).is_empty() || *name == custom::NAME);
         }
         assert!(build("nobody", toml::Table::new()).is_err());
     }

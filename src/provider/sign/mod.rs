@@ -2,7 +2,7 @@
 //!
 //! Every comparison takes the same time whether it fits or not, every secret is
 //! tried against every proof sent, and an empty secret never fits. This is not
-//! a parser of headers: providers bring the bytes.
+//! a parser of headers: providers bring the bytes. Public keys are in `public`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,6 +12,9 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{Genuine, NotGenuine, Request, Secret};
+
+pub mod keyed;
+pub mod public;
 
 /// The length of a SHA-256 tag in bytes.
 const TAG_BYTES: usize = 32;
