@@ -72,11 +72,8 @@ pub fn read(recurly: &Recurly, root: &Element) -> Result<Reading, Unreadable> {
 /// answer also says which payment a refund is of.
 fn inquiry(outcome: &Outcome, element: &Element) -> Result<Inquiry, Unreadable> {
     let id = needed("transaction.id", element.value_of("transaction.id", "id")?)?;
-    let about = match outcome {
-        Outcome::Taken | Outcome::Undone { .. } => Some(Subject::Payment(id.to_owned())),
-        Outcome::GivenBack { .. } | Outcome::Nothing(_) => None,
-    };
-    Ok(thin::inquiry(id, about))
+    let is_payment = matches!(outcome, Outcome::Taken | Outcome::Undone { .. });
+    Ok(thin::inquiry(id, is_payment))
 }
 
 /// Why a notification is not looked into.

@@ -11,7 +11,8 @@ use crate::movement::{Inquiry, Reading, Subject};
 use crate::provider::checks::{self, Text};
 use crate::provider::{Unreadable, ask};
 
-/// What is asked for: one transaction.
+/// What is asked for: one transaction. Payments carry their long id as an alias
+/// of the same name.
 pub const TRANSACTION: &str = "transaction";
 
 /// What says in the API's paths that an id is the long one.
@@ -39,25 +40,29 @@ pub fn read(body: &str) -> Result<Reading, Unreadable> {
         return Ok(Reading::ignored(&name, why));
     }
     let uuid = checks::needed_id("uuid", thin.uuid.as_ref())?;
-    // What was refunded, voided or updated may be a refund by itself: only a
-    // payment that went through is known to be one.
-    let about = match event {
-        "succeeded" => Some(Subject::Payment(uuid.to_owned())),
-        _ => None,
-    };
+    let went_through = event == "succeeded";
     Ok(Reading {
         event: name,
-        inquiries: vec![inquiry(uuid, about)],
+        inquiries: vec![inquiry(uuid, went_through)],
         ..Reading::default()
     })
 }
 
-/// The question about the transaction with this long id.
-pub fn inquiry(uuid: &str, about: Option<Subject>) -> Inquiry {
+/// The question about the transaction with this long id. What was refunded,
+/// voided or updated may be a refund by itself, so it is only looked for among
+/// the payments.
+pub fn inquiry(uuid: &str, is_payment: bool) -> Inquiry {
+    let about = match is_payment {
+        true => Subject::Payment(uuid.to_owned()),
+        false => Subject::Reference {
+            kind: TRANSACTION.to_owned(),
+            id: uuid.to_owned(),
+        },
+    };
     Inquiry {
         kind: TRANSACTION.to_owned(),
         id: format!("{UUID}{uuid}"),
-        about,
+        about: Some(about),
     }
 }
 

@@ -93,9 +93,15 @@ fn foreign(stripe: &Stripe, snapshot: &str) -> Option<&'static str> {
     }
 }
 
-/// The payment that waits for the answer, where the id alone names one.
+/// What waits for the answer: the payment where the id alone names it, else
+/// whatever carries the id. Nothing waits for a customer by itself.
 fn about(stripe: &Stripe, kind: &str, id: &str) -> Option<Subject> {
-    (kind == "charge" && stripe.charges_only()).then(|| Subject::Payment(id.to_owned()))
+    let (kind, id) = (kind.to_owned(), id.to_owned());
+    match kind.as_str() {
+        "customer" => None,
+        "charge" if stripe.charges_only() => Some(Subject::Payment(id)),
+        _ => Some(Subject::Reference { kind, id }),
+    }
 }
 
 /// The connected account, which thin events call their context.
