@@ -17,6 +17,7 @@ mod forward;
 mod golden;
 mod inquire;
 mod ledger;
+mod recurly;
 mod robust;
 mod sim;
 mod tidy;
