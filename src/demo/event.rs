@@ -79,7 +79,6 @@ impl Event {
     }
 
     /// The merchant's back end links an id.
-    #[expect(dead_code, reason = "the next provider needs links")]
     pub fn link(
         source: &'static str,
         kind: &'static str,

@@ -8,6 +8,7 @@ mod answers;
 mod chargebee;
 mod chargify;
 mod event;
+mod paysafe;
 mod recurly;
 mod script;
 mod stripe;
@@ -96,6 +97,7 @@ enum Proof {
 const PLAYERS: &[Player] = &[
     chargebee::PLAYER,
     chargify::PLAYER,
+    paysafe::PLAYER,
     recurly::PLAYER,
     stripe::PLAYER,
 ];

@@ -508,6 +508,7 @@ proptest! {
             for header in [
                 "stripe-signature",
                 "recurly-signature",
+                "signature",
                 "x-chargify-webhook-signature-hmac-sha-256",
                 "authorization",
             ] {
