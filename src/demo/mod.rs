@@ -9,6 +9,7 @@ mod chargebee;
 mod chargify;
 mod event;
 mod paysafe;
+mod paysight;
 mod recurly;
 mod script;
 mod stripe;
@@ -82,7 +83,6 @@ enum Proof {
     /// A secret that both sides have; the player's headers come from it.
     Shared,
     /// The shared secret stands in the path.
-    #[expect(dead_code, reason = "the next provider does it so")]
     PathToken,
     /// A pair of keys: what the player signs with, and what the source verifies
     /// with.
@@ -98,6 +98,7 @@ const PLAYERS: &[Player] = &[
     chargebee::PLAYER,
     chargify::PLAYER,
     paysafe::PLAYER,
+    paysight::PLAYER,
     recurly::PLAYER,
     stripe::PLAYER,
 ];

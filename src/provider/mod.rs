@@ -20,6 +20,7 @@ pub mod chargebee;
 pub mod chargify;
 pub mod checks;
 pub mod paysafe;
+pub mod paysight;
 pub mod recurly;
 pub mod sign;
 pub mod stripe;
@@ -32,6 +33,7 @@ pub const NAMES: &[&str] = &[
     chargebee::NAME,
     chargify::NAME,
     paysafe::NAME,
+    paysight::NAME,
     recurly::NAME,
     stripe::NAME,
 ];
@@ -45,6 +47,7 @@ pub fn build(name: &str, settings: toml::Table) -> Result<Box<dyn Provider>, Set
     match name {
         chargebee::NAME => Ok(Box::new(chargebee::Chargebee::new(settings)?)),
         paysafe::NAME => Ok(Box::new(paysafe::Paysafe::new(settings)?)),
+        paysight::NAME => Ok(Box::new(paysight::Paysight::new(settings)?)),
         recurly::NAME => Ok(Box::new(recurly::Recurly::new(settings)?)),
         stripe::NAME => Ok(Box::new(stripe::Stripe::new(settings)?)),
         chargify::NAME => Ok(Box::new(chargify::Chargify::new(settings)?)),
@@ -62,6 +65,7 @@ pub fn events(name: &str) -> &'static [&'static str] {
     match name {
         chargebee::NAME => chargebee::EVENTS,
         paysafe::NAME => paysafe::EVENTS,
+        paysight::NAME => paysight::EVENTS,
         recurly::NAME => recurly::EVENTS,
         stripe::NAME => stripe::EVENTS,
         chargify::NAME => chargify::EVENTS,

@@ -174,7 +174,7 @@ impl Tx<'_> {
 
     fn deliveries_about(&self, payment: i64) -> Result<Vec<Told>, LedgerError> {
         let deliveries = self.all(
-            "SELECT DISTINCT deliveries.delivery, received_at, event, delivery_id, secret, differs, resends
+            "SELECT DISTINCT deliveries.delivery, received_at, event, delivery_id, secret, differs, resends, reason
              FROM facts JOIN deliveries USING (delivery) WHERE payment = ?1
              ORDER BY deliveries.delivery DESC LIMIT ?2",
             params![payment, FACTS_TOLD_MOST],
@@ -182,11 +182,14 @@ impl Tx<'_> {
                 let (at, event): (i64, String) = (row.get(1)?, row.get(2)?);
                 let (id, secret): (String, i64) = (row.get(3)?, row.get(4)?);
                 let (differs, resends): (bool, i64) = (row.get(5)?, row.get(6)?);
-                Ok((row.get::<_, i64>(0)?, Time(at), event, id, secret, differs, resends))
+                let left_out: Option<String> = row.get(7)?;
+                let told = (Time(at), event, id, secret, differs, resends, left_out);
+                Ok((row.get::<_, i64>(0)?, told))
             },
         )?;
         let mut all = Vec::with_capacity(deliveries.len());
-        for (delivery, at, event, id, secret, differs, resends) in deliveries {
+        for (delivery, told) in deliveries {
+            let (at, event, id, secret, differs, resends, left_out) = told;
             let facts = self.all(
                 "SELECT class, fact_id, basis, rank, version, authority, amount, currency, at,
                         partial_capture, product_key, category_key
@@ -203,11 +206,14 @@ impl Tx<'_> {
                 true => " The same id came before with other contents.",
                 false => "",
             };
+            let partly = left_out.map_or(String::new(), |why| {
+                format!(" Other parts of it were left out: {why}.")
+            });
             all.push(Told {
                 at,
                 kind: "delivery",
                 text: format!(
-                    "{event} ({id}, signed with secret {}): {}.{again}{other}",
+                    "{event} ({id}, signed with secret {}): {}.{again}{other}{partly}",
                     secret + 1,
                     said.join("; ")
                 ),
