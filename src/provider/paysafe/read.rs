@@ -148,6 +148,18 @@ impl Paysafe {
             rank: rank::LIVE,
             ..self.fact(notice, &payload, &id, (amount.unwrap_or(0), currency))?
         };
+        if self.wait_for_cleared {
+            // A debit returned before it was cleared never counts; one that was
+            // cleared outranks this.
+            reading.movements.push(Movement {
+                about: about.clone(),
+                fact: Fact {
+                    class: Class::Capture,
+                    rank: rank::FAILED,
+                    ..fact.clone()
+                },
+            });
+        }
         reading.movements.push(Movement { about, fact });
         Ok(())
     }

@@ -275,7 +275,7 @@ struct Batch {
     reading: Reading,
     single: bool,
     stated: bool,
-    spoiled: Option<Unreadable>,
+    spoiled: Option<(usize, Unreadable)>,
     reasons: Vec<(usize, String)>,
 }
 
@@ -303,7 +303,13 @@ impl Batch {
 
     fn spoiled(&mut self, index: usize, error: Unreadable) {
         self.reasons.push((index, error.reason.clone()));
-        self.spoiled.get_or_insert(error);
+        let first = self
+            .spoiled
+            .as_ref()
+            .is_none_or(|(other, _)| index < *other);
+        if first {
+            self.spoiled = Some((index, error));
+        }
     }
 
     /// The reading: with what was left out of it, or only that.
@@ -324,7 +330,7 @@ impl Batch {
         }
         match (stated, spoiled) {
             (true, _) => reading.partly = (!told.is_empty()).then(|| told.join("; ")),
-            (false, Some(error)) => return Err(error),
+            (false, Some((_, error))) => return Err(error),
             (false, None) if told.is_empty() => {
                 reading.ignored = Some("the batch is empty".to_owned());
             }
@@ -373,10 +379,10 @@ mod tests {
 
     #[test]
     fn few_reasons_are_told_of_many() {
-        let reading = read(&format!("[{}]", vec!["null"; 9].join(",")));
+        let reading = read(&format!("[{}]", ["null"; 9].join(",")));
         assert_eq!(reading.unwrap_err().reason, "[0]: is not a JSON object");
         let declined = r#"{"transactionId":"t","status":"Declined","currency":"USD","amount":1}"#;
-        let reading = read(&format!("[{}]", vec![declined; 9].join(","))).unwrap();
+        let reading = read(&format!("[{}]", [declined; 9].join(","))).unwrap();
         assert!(reading.ignored.unwrap().ends_with("; and 4 more"));
     }
 }
