@@ -226,27 +226,4 @@ fn foreign(topic: &str) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_settings_error_names_the_key() {
-        let key = |text: &str| {
-            let table: toml::Table = text.parse().unwrap();
-            Paysafe::new(table).err().map(|error| error.key)
-        };
-        assert_eq!(key("hmac_key_encoding = \"base64\""), None);
-        for (text, at) in [
-            ("hmac_key_encoding = \"hex\"", "hmac_key_encoding"),
-            ("currency = \"dollars\"", "currency"),
-            (
-                "refund_reference_pattern = \"(\"",
-                "refund_reference_pattern",
-            ),
-            ("chargeback_events = \"X\"", "chargeback_events"),
-            ("count = 1", "count"),
-        ] {
-            assert_eq!(key(text).as_deref(), Some(at), "{text}");
-        }
-    }
-}
+mod tests;

@@ -385,4 +385,33 @@ mod tests {
         let reading = read(&format!("[{}]", [declined; 9].join(","))).unwrap();
         assert!(reading.ignored.unwrap().ends_with("; and 4 more"));
     }
+    #[test]
+    fn an_alert_is_a_floor_and_real_refunds_add_up() {
+        let table: toml::Table = "alerts = true".parse().unwrap();
+        let paysight = Paysight::new(table).unwrap();
+        let net = |reversals: &[(i64, &str)]| {
+            let element = |id: String, application: i64, amount: &str| {
+                format!(
+                    r#"{{"transactionId":"{id}","originalTransactionId":"t","currency":"USD",
+                    "sent":"2026-06-02T08:00:00","status":"Approved","success":true,
+                    "applicationId":{application},"amount":{amount}}}"#
+                )
+            };
+            let mut all = vec![element("t".to_owned(), 100, "50.00")];
+            for (number, (application, amount)) in reversals.iter().enumerate() {
+                all.insert(0, element(format!("r{number}"), *application, amount));
+            }
+            let body = format!("[{}]", all.join(","));
+            let document = Document {
+                body: body.as_bytes(),
+                kept: &Kept::default(),
+            };
+            let reading = paysight.parse(&document).unwrap();
+            let facts = reading.movements.into_iter().map(|movement| movement.fact);
+            crate::position::position(&facts.collect::<Vec<_>>()).net()
+        };
+        assert_eq!(net(&[(200, "-10"), (200, "-10")]), Some(3_000));
+        assert_eq!(net(&[(202, "-30"), (200, "-10")]), Some(2_000));
+        assert_eq!(net(&[(202, "-50"), (201, "-50"), (200, "-50")]), Some(0));
+    }
 }
