@@ -49,8 +49,17 @@ impl PartialEq for Pattern {
 impl Eq for Pattern {}
 
 impl Pattern {
+    /// Compiles a pattern; `None` where it is none, or one of too many states.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Pattern> {
+        let mut builder = RegexBuilder::new(text);
+        let compiled = builder.size_limit(PATTERN_MOST_BYTES).build();
+        compiled.ok().map(Pattern)
+    }
+
     /// The part of `value` that the pattern names, if it matches.
-    fn part(&self, value: &str) -> Option<String> {
+    #[must_use]
+    pub fn part(&self, value: &str) -> Option<String> {
         let found = self.0.captures(value)?;
         let part = found.get(1).or_else(|| found.get(0))?.as_str().trim();
         (!part.is_empty()).then(|| part.to_owned())
@@ -82,12 +91,9 @@ impl FromStr for Rule {
                     .all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
         };
         if let Some((rule, pattern)) = text.split_once(" ~ ") {
-            let pattern = RegexBuilder::new(pattern.trim())
-                .size_limit(PATTERN_MOST_BYTES)
-                .build()
-                .map_err(|_| RuleError)?;
+            let pattern = Pattern::new(pattern.trim()).ok_or(RuleError)?;
             let rule = rule.trim().parse()?;
-            return Ok(Rule::Part(Box::new(rule), Pattern(pattern)));
+            return Ok(Rule::Part(Box::new(rule), pattern));
         }
         match (text.strip_prefix("link:"), text.strip_prefix("metadata.")) {
             (Some(kind), _) if word(kind) => Ok(Rule::Link(kind.to_owned())),

@@ -271,6 +271,9 @@ pub struct Reading {
     /// Payments whose amount the document does not say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unpriced: Vec<Unpriced>,
+    /// Why a part of it was left out, where the rest was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partly: Option<String>,
     /// Why nothing in it concerns us; a sentence a person can read.
     pub ignored: Option<String>,
 }

@@ -61,7 +61,6 @@ impl Event {
     }
 
     /// The request goes to a URL of its own kind.
-    #[expect(dead_code, reason = "the next provider has such URLs")]
     pub fn to(mut self, rest: &'static str) -> Event {
         if let What::Delivery(delivery) = &mut self.what {
             delivery.rest = Some(rest);
@@ -78,7 +77,6 @@ impl Event {
     }
 
     /// The merchant's back end links an id.
-    #[expect(dead_code, reason = "the next provider needs links")]
     pub fn link(
         source: &'static str,
         kind: &'static str,

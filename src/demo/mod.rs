@@ -8,6 +8,8 @@ mod answers;
 mod chargebee;
 mod chargify;
 mod event;
+mod paysafe;
+mod paysight;
 mod recurly;
 mod script;
 mod stripe;
@@ -81,7 +83,6 @@ enum Proof {
     /// A secret that both sides have; the player's headers come from it.
     Shared,
     /// The shared secret stands in the path.
-    #[expect(dead_code, reason = "the next provider does it so")]
     PathToken,
     /// A pair of keys: what the player signs with, and what the source verifies
     /// with.
@@ -96,6 +97,8 @@ enum Proof {
 const PLAYERS: &[Player] = &[
     chargebee::PLAYER,
     chargify::PLAYER,
+    paysafe::PLAYER,
+    paysight::PLAYER,
     recurly::PLAYER,
     stripe::PLAYER,
 ];

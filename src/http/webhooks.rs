@@ -152,6 +152,11 @@ async fn deliver(
         body: &body,
         kept: &kept,
     });
+    if let Ok(reading) = &reading
+        && let Some(why) = &reading.partly
+    {
+        tracing::info!(source = name, why, "parts of a delivery are left out");
+    }
     let delivery = Delivery {
         source: name.to_owned(),
         reading: reading.map_err(|unreadable| unreadable.to_string()),

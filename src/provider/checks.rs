@@ -129,6 +129,44 @@ pub fn time(field: &str, seconds: Option<i64>) -> Result<Option<Time>, Unreadabl
     }
 }
 
+/// Reads the JSON object that stands at `at`. The second, slower pass runs only to name the
+/// field at fault; no name in `T` may come from the document.
+pub fn object<'a, T: Deserialize<'a>>(at: &str, text: &'a str) -> Result<T, Unreadable> {
+    // The derived readers also take an array for an object, member by member.
+    if !text.trim_start().starts_with('{') {
+        return Err(Unreadable::field(&path(at, ""), "is not a JSON object"));
+    }
+    let error = match serde_json::from_str(text) {
+        Ok(value) => return Ok(value),
+        Err(error) => error,
+    };
+    match error.classify() {
+        serde_json::error::Category::Eof => Err(Unreadable::because("the JSON ends too early")),
+        serde_json::error::Category::Data => Err(Unreadable::field(
+            &path(at, &fault::<T>(text)),
+            "is not of the type that is documented",
+        )),
+        _ => Err(Unreadable::because("the body is not JSON")),
+    }
+}
+
+fn fault<'a, T: Deserialize<'a>>(text: &'a str) -> String {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+        Ok(_) => String::new(),
+        Err(error) => error.path().to_string(),
+    }
+}
+
+fn path(at: &str, within: &str) -> String {
+    match (at, within) {
+        ("", "" | ".") => "the body".to_owned(),
+        (at, "" | ".") => at.to_owned(),
+        ("", within) => within.to_owned(),
+        (at, within) => format!("{at}.{within}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,6 +20,8 @@ pub mod chargebee;
 pub mod chargify;
 pub mod checks;
 pub mod custom;
+pub mod paysafe;
+pub mod paysight;
 pub mod recurly;
 pub mod sign;
 pub mod stripe;
@@ -32,6 +34,8 @@ pub const NAMES: &[&str] = &[
     chargebee::NAME,
     chargify::NAME,
     custom::NAME,
+    paysafe::NAME,
+    paysight::NAME,
     recurly::NAME,
     stripe::NAME,
 ];
@@ -50,6 +54,8 @@ pub fn build(name: &str, settings: toml::Table) -> Result<Box<dyn Provider>, Set
     match name {
         chargebee::NAME => Ok(Box::new(chargebee::Chargebee::new(settings)?)),
         custom::NAME => Ok(Box::new(custom::Custom::new(settings)?)),
+        paysafe::NAME => Ok(Box::new(paysafe::Paysafe::new(settings)?)),
+        paysight::NAME => Ok(Box::new(paysight::Paysight::new(settings)?)),
         recurly::NAME => Ok(Box::new(recurly::Recurly::new(settings)?)),
         stripe::NAME => Ok(Box::new(stripe::Stripe::new(settings)?)),
         chargify::NAME => Ok(Box::new(chargify::Chargify::new(settings)?)),
@@ -67,6 +73,8 @@ pub fn events(name: &str) -> &'static [&'static str] {
     match name {
         chargebee::NAME => chargebee::EVENTS,
         custom::NAME => custom::EVENTS,
+        paysafe::NAME => paysafe::EVENTS,
+        paysight::NAME => paysight::EVENTS,
         recurly::NAME => recurly::EVENTS,
         stripe::NAME => stripe::EVENTS,
         chargify::NAME => chargify::EVENTS,

@@ -551,6 +551,7 @@ proptest! {
             for header in [
                 "stripe-signature",
                 "recurly-signature",
+                "signature",
                 "x-chargify-webhook-signature-hmac-sha-256",
                 "authorization",
                 "webhook-signature",

@@ -439,7 +439,7 @@ fn verdict(reading: &Result<Reading, String>) -> (Taken, &str, Option<&str>) {
     match reading {
         Ok(reading) => match &reading.ignored {
             Some(why) => (Taken::Ignored, &reading.event, Some(why)),
-            None => (Taken::Recorded, &reading.event, None),
+            None => (Taken::Recorded, &reading.event, reading.partly.as_deref()),
         },
         Err(why) => (Taken::Unreadable, "", Some(why)),
     }

@@ -182,7 +182,7 @@ impl Tx<'_> {
     fn deliveries_about(&self, payment: i64) -> Result<Vec<Told>, LedgerError> {
         let deliveries = self.all(
             "SELECT delivery, received_at, event, delivery_id, secret, differs, resends,
-                    json_extract(kept, '$.asked.kind') || ' ' || json_extract(kept, '$.asked.id')
+                    json_extract(kept, '$.asked.kind') || ' ' || json_extract(kept, '$.asked.id'), reason
              FROM deliveries WHERE delivery IN
                   (SELECT delivery FROM facts WHERE payment = ?1
                    UNION SELECT delivery FROM unpriced WHERE payment = ?1
@@ -206,12 +206,11 @@ impl Tx<'_> {
                     Some(asked) => format!("the provider's API answered about {asked}"),
                     None => format!("{event} ({id}, signed with secret {})", secret + 1),
                 };
-                Ok((
-                    row.get::<_, i64>(0)?,
-                    Time(at),
-                    whence,
-                    format!("{again}{other}"),
-                ))
+                let partly = row.get::<_, Option<String>>(8)?.map_or(String::new(), |why| {
+                    format!(" Other parts of it were left out: {why}.")
+                });
+                let after = format!("{again}{other}{partly}");
+                Ok((row.get::<_, i64>(0)?, Time(at), whence, after))
             },
         )?;
         let mut all = Vec::with_capacity(deliveries.len());

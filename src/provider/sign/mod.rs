@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::ExposeSecret;
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -35,6 +36,25 @@ pub fn tag_from_hex(text: &str) -> Option<Tag> {
     Some(tag)
 }
 
+/// Reads a tag written in Base64, the alphabet with `+` and `/`, padded.
+#[must_use]
+pub fn tag_from_base64(text: &str) -> Option<Tag> {
+    STANDARD.decode(text).ok()?.try_into().ok()
+}
+
+/// What the bytes of a key are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyEncoding {
+    /// Either of the others: for providers that do not say which.
+    #[default]
+    Auto,
+    /// The secret's text as configured.
+    Utf8,
+    /// What the secret's text is the Base64 of.
+    Base64,
+}
+
 /// Whether some secret gives one of `tags` as HMAC-SHA256 over the `parts` in
 /// order. The key is the secret's text as configured.
 ///
@@ -46,19 +66,42 @@ pub fn hmac_sha256(
     tags: &[Tag],
     secrets: &[Secret],
 ) -> Result<Genuine, NotGenuine> {
-    first_match(secrets, |key| {
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
-            return false;
-        };
-        for part in parts {
-            mac.update(part);
-        }
-        let mut fits = false;
-        for tag in tags {
-            fits |= mac.clone().verify_slice(tag).is_ok();
-        }
-        fits
+    first_match(secrets, |key| gives(key, parts, tags))
+}
+
+/// As [`hmac_sha256`], where the key is what `encoding` makes of a secret.
+///
+/// # Errors
+/// As [`hmac_sha256`].
+pub fn hmac_sha256_keyed(
+    encoding: KeyEncoding,
+    parts: &[&[u8]],
+    tags: &[Tag],
+    secrets: &[Secret],
+) -> Result<Genuine, NotGenuine> {
+    first_match(secrets, |text| {
+        let decoded = STANDARD.decode(text.trim_ascii()).unwrap_or_default();
+        let by_text = encoding != KeyEncoding::Base64 && gives(text, parts, tags);
+        // No key is the Base64 of nothing: an empty one would fit anybody's tag.
+        let by_bytes =
+            encoding != KeyEncoding::Utf8 && !decoded.is_empty() && gives(&decoded, parts, tags);
+        by_text | by_bytes
     })
+}
+
+/// Whether `key` gives one of `tags` over the `parts`; all of them are tried.
+fn gives(key: &[u8], parts: &[&[u8]], tags: &[Tag]) -> bool {
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
+        return false;
+    };
+    for part in parts {
+        mac.update(part);
+    }
+    let mut fits = false;
+    for tag in tags {
+        fits |= mac.clone().verify_slice(tag).is_ok();
+    }
+    fits
 }
 
 /// Whether some secret is what the request sent as it stands: a password or a
