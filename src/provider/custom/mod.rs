@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use self::rules::Rule;
 use self::signature::Proof;
-use self::value::{OneOf, Pointer, Pointers, Words, moment};
+use self::value::{Node, OneOf, Pointer, Pointers, Words, moment};
 use super::{
     Document, Genuine, KEPT_HEADERS, NotGenuine, Provider, Request, Secret, SettingsError,
     Unreadable, checks,
@@ -135,6 +135,7 @@ impl Provider for Custom {
     fn parse(&self, document: &Document<'_>) -> Result<Reading, Unreadable> {
         let body: &RawValue = serde_json::from_slice(document.body)
             .map_err(|_| Unreadable::because("the body is not JSON"))?;
+        let body = &Node::of(body);
         let name = self
             .event
             .name
@@ -173,7 +174,7 @@ impl Custom {
     fn delivery_id(
         &self,
         document: &Document<'_>,
-        body: &RawValue,
+        body: &Node<'_>,
     ) -> Result<Option<String>, Unreadable> {
         if let Some(id) = self.event.id.as_ref().and_then(|words| words.text(body)) {
             return checks::plain_id("event.id", &id).map(|id| Some(id.to_owned()));
@@ -186,7 +187,7 @@ impl Custom {
 
     /// The event's time where it is set and there. A rule that needs it says
     /// that it is missing.
-    fn time(&self, body: &RawValue) -> Result<Option<Time>, Unreadable> {
+    fn time(&self, body: &Node<'_>) -> Result<Option<Time>, Unreadable> {
         let Some(text) = self.event.time.as_ref().and_then(|it| it.text(body)) else {
             return Ok(None);
         };
@@ -196,9 +197,9 @@ impl Custom {
         }
     }
 
-    fn scope(&self, body: &RawValue) -> Scope {
+    fn scope(&self, body: &Node<'_>) -> Scope {
         let live = self.event.live.as_ref().and_then(|live| {
-            live.pointer.at(body).and_then(checks::scalar)?;
+            live.pointer.at(body).and_then(Node::scalar)?;
             Some(live.equals.holds(&live.pointer, body))
         });
         Scope {

@@ -7,9 +7,8 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
-use super::value::{CurrencyFrom, OneOf, Pointer, Pointers, Words, members, moment};
+use super::value::{CurrencyFrom, Node, OneOf, Pointer, Pointers, Words, moment};
 use crate::lookup;
 use crate::money::{Currency, LARGEST_MINOR, Minor, minor_from_decimal};
 use crate::movement::{
@@ -164,13 +163,13 @@ impl Rule {
     pub fn read(
         &self,
         place: &str,
-        whole: &RawValue,
+        whole: &Node<'_>,
         event_time: Option<Time>,
         reading: &mut Reading,
     ) -> Result<bool, Unreadable> {
         let members = match &self.each {
-            None => vec![whole],
-            Some(list) => list.at(whole).and_then(members).unwrap_or_default(),
+            None => std::slice::from_ref(whole),
+            Some(list) => list.at(whole).and_then(Node::list).unwrap_or_default(),
         };
         if members.len() > MEMBERS_MAX {
             let path = format!("{place}.each");
@@ -198,14 +197,14 @@ impl Rule {
 }
 
 /// One rule that applies to one body, or to one member of its list.
-struct One<'a> {
+struct One<'a, 'b> {
     rule: &'a Rule,
     place: &'a str,
-    body: &'a RawValue,
+    body: &'a Node<'b>,
     event_time: Option<Time>,
 }
 
-impl One<'_> {
+impl One<'_, '_> {
     fn wrong<T>(&self, key: &str, why: &str) -> Result<T, Unreadable> {
         Err(Unreadable::field(&format!("{}.{key}", self.place), why))
     }

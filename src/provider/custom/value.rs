@@ -1,10 +1,11 @@
 //! Where the configuration says that a value stands, and the value as text.
 //!
-//! A body is never made a tree: a pointer opens only the levels that it names,
-//! each member staying the text that was sent. So numbers keep their digits and
+//! A body is never made a whole tree: a pointer opens only the levels that it
+//! names, each member staying the text that was sent. So numbers keep their digits and
 //! nesting that nobody asked for costs no stack. This decides nothing about
 //! what a value means.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -54,31 +55,73 @@ impl TryFrom<String> for Pointer {
 
 impl Pointer {
     /// What stands there; `None` where nothing does.
-    pub fn at<'a>(&self, whole: &'a RawValue) -> Option<&'a RawValue> {
+    pub fn at<'n, 'a>(&self, whole: &'n Node<'a>) -> Option<&'n Node<'a>> {
         self.0
             .iter()
-            .try_fold(whole, |raw, level| child(raw, level))
+            .try_fold(whole, |node, level| node.child(level))
     }
 }
 
-/// The member of an object or of a list.
-fn child<'a>(raw: &'a RawValue, level: &str) -> Option<&'a RawValue> {
-    match raw.get().as_bytes().first() {
-        Some(b'{') => {
-            let mut members: BTreeMap<String, &RawValue> = serde_json::from_str(raw.get()).ok()?;
-            members.remove(level)
-        }
-        Some(b'[') => {
-            let index: usize = level.parse().ok()?;
-            members(raw)?.get(index).copied()
-        }
-        _ => None,
-    }
+/// A value of a body: the text that was sent, and its members once somebody
+/// asked for one, so that no level is opened twice.
+pub struct Node<'a> {
+    raw: &'a RawValue,
+    members: OnceCell<Members<'a>>,
 }
 
-/// The members of a list; `None` where it is none.
-pub fn members(raw: &RawValue) -> Option<Vec<&RawValue>> {
-    serde_json::from_str(raw.get()).ok()
+/// What a value holds.
+enum Members<'a> {
+    Object(BTreeMap<String, Node<'a>>),
+    List(Vec<Node<'a>>),
+    None,
+}
+
+impl<'a> Node<'a> {
+    /// A value of which nothing is opened yet.
+    pub fn of(raw: &'a RawValue) -> Node<'a> {
+        Node {
+            raw,
+            members: OnceCell::new(),
+        }
+    }
+
+    /// The text of a single value, as [`checks::scalar`] gives it.
+    pub fn scalar(&self) -> Option<String> {
+        checks::scalar(self.raw)
+    }
+
+    /// The members of a list; `None` where it is none.
+    pub fn list(&self) -> Option<&[Node<'a>]> {
+        match self.members() {
+            Members::List(members) => Some(members),
+            _ => None,
+        }
+    }
+
+    fn child(&self, level: &str) -> Option<&Node<'a>> {
+        match self.members() {
+            Members::Object(members) => members.get(level),
+            Members::List(members) => members.get(level.parse::<usize>().ok()?),
+            Members::None => None,
+        }
+    }
+
+    fn members(&self) -> &Members<'a> {
+        self.members.get_or_init(|| {
+            let text = self.raw.get();
+            let opened = match text.as_bytes().first() {
+                Some(b'{') => serde_json::from_str(text).ok().map(|it: BTreeMap<_, _>| {
+                    let nodes = it.into_iter().map(|(name, raw)| (name, Node::of(raw)));
+                    Members::Object(nodes.collect())
+                }),
+                Some(b'[') => serde_json::from_str(text)
+                    .ok()
+                    .map(|it: Vec<_>| Members::List(it.into_iter().map(Node::of).collect())),
+                _ => None,
+            };
+            opened.unwrap_or(Members::None)
+        })
+    }
 }
 
 /// One text, or several.
@@ -120,14 +163,14 @@ impl TryFrom<OneOrMany> for Pointers {
 
 impl Pointers {
     /// The first text that is there, is a single value and is not empty.
-    pub fn text(&self, whole: &RawValue) -> Option<String> {
+    pub fn text(&self, whole: &Node<'_>) -> Option<String> {
         self.0.iter().find_map(|pointer| said(pointer, whole))
     }
 }
 
 /// A single value that says something.
-fn said(pointer: &Pointer, whole: &RawValue) -> Option<String> {
-    checks::scalar(pointer.at(whole)?).filter(|text| !text.is_empty())
+fn said(pointer: &Pointer, whole: &Node<'_>) -> Option<String> {
+    pointer.at(whole)?.scalar().filter(|text| !text.is_empty())
 }
 
 /// A piece of a text that the configuration puts together.
@@ -173,7 +216,7 @@ fn pieces(text: String) -> Result<Vec<Piece>, &'static str> {
 
 impl Words {
     /// The first of the texts whose every pointer finds something.
-    pub fn text(&self, whole: &RawValue) -> Option<String> {
+    pub fn text(&self, whole: &Node<'_>) -> Option<String> {
         self.0.iter().find_map(|pieces| {
             let said = |piece: &Piece| match piece {
                 Piece::Text(text) => Some(text.clone()),
@@ -251,8 +294,8 @@ impl From<PlainOrMany> for OneOf {
 
 impl OneOf {
     /// Whether the value at `pointer` is one of them.
-    pub fn holds(&self, pointer: &Pointer, whole: &RawValue) -> bool {
-        let found = pointer.at(whole).and_then(checks::scalar);
+    pub fn holds(&self, pointer: &Pointer, whole: &Node<'_>) -> bool {
+        let found = pointer.at(whole).and_then(Node::scalar);
         found.is_some_and(|found| self.0.contains(&found))
     }
 }
@@ -292,13 +335,13 @@ mod tests {
         Pointer::try_from(text.to_owned()).unwrap()
     }
 
-    fn raw(text: &str) -> &RawValue {
-        serde_json::from_str(text).unwrap()
+    fn node(text: &str) -> Node<'_> {
+        Node::of(serde_json::from_str(text).unwrap())
     }
 
     #[test]
     fn a_pointer_finds_what_was_written() {
-        let whole = raw(r#"{"a":{"b/c":[10, 49.990, "x"]},"":{"m~n":true},"deep":[[[1]]]}"#);
+        let whole = node(r#"{"a":{"b/c":[10, 49.990, "x"]},"":{"m~n":true},"deep":[[[1]]]}"#);
         for (text, found) in [
             ("/a/b~1c/1", Some("49.990")),
             ("/a/b~1c/2", Some("\"x\"")),
@@ -309,9 +352,13 @@ mod tests {
             ("/a/b~1c/1/0", None),
             ("/z", None),
         ] {
-            assert_eq!(pointer(text).at(whole).map(RawValue::get), found, "{text}");
+            assert_eq!(
+                pointer(text).at(&whole).map(|it| it.raw.get()),
+                found,
+                "{text}"
+            );
         }
-        assert_eq!(pointer("").at(whole).map(RawValue::get), Some(whole.get()));
+        assert!(pointer("").at(&whole).is_some_and(|it| it.list().is_none()));
         for text in [
             "a",
             "a/b",
@@ -324,10 +371,12 @@ mod tests {
 
     #[test]
     fn words_are_put_together_or_not_at_all() {
-        let whole = raw(r#"{"id":7,"empty":"","none":null}"#);
+        let whole = node(r#"{"id":7,"empty":"","none":null}"#);
         let words = |texts: &[&str]| {
             let texts = texts.iter().map(|text| (*text).to_owned()).collect();
-            Words::try_from(OneOrMany::Many(texts)).unwrap().text(whole)
+            Words::try_from(OneOrMany::Many(texts))
+                .unwrap()
+                .text(&whole)
         };
         assert_eq!(words(&["/id"]).as_deref(), Some("7"));
         assert_eq!(words(&["invoice-{/id}."]).as_deref(), Some("invoice-7."));
