@@ -7,6 +7,7 @@
 mod answers;
 mod chargebee;
 mod chargify;
+mod custom;
 mod event;
 mod recurly;
 mod script;
@@ -96,6 +97,7 @@ enum Proof {
 const PLAYERS: &[Player] = &[
     chargebee::PLAYER,
     chargify::PLAYER,
+    custom::PLAYER,
     recurly::PLAYER,
     stripe::PLAYER,
 ];
