@@ -7,6 +7,7 @@
 mod answers;
 mod chargebee;
 mod chargify;
+mod custom;
 mod event;
 mod paysafe;
 mod paysight;
@@ -97,6 +98,7 @@ enum Proof {
 const PLAYERS: &[Player] = &[
     chargebee::PLAYER,
     chargify::PLAYER,
+    custom::PLAYER,
     paysafe::PLAYER,
     paysight::PLAYER,
     recurly::PLAYER,
