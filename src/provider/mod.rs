@@ -142,6 +142,15 @@ pub struct Asked {
     pub id: String,
     /// The scope of the document that raised it.
     pub scope: Scope,
+    /// When it was asked. An answer is a snapshot of that moment, and often
+    /// nothing in it says so.
+    #[serde(default = "unknown")]
+    pub at: Time,
+}
+
+/// Older than any moment that a provider could be asked at.
+fn unknown() -> Time {
+    Time(0)
 }
 
 /// Headers that some provider's reading needs: delivery ids that stand in no
