@@ -19,6 +19,7 @@ pub mod ask;
 pub mod chargebee;
 pub mod chargify;
 pub mod checks;
+pub mod pats;
 pub mod recurly;
 pub mod sign;
 pub mod stripe;
@@ -27,7 +28,13 @@ pub mod stripe;
 pub type Secret = SecretString;
 
 /// The names of all providers, as the configuration writes them.
-pub const NAMES: &[&str] = &[chargebee::NAME, chargify::NAME, recurly::NAME, stripe::NAME];
+pub const NAMES: &[&str] = &[
+    chargebee::NAME,
+    chargify::NAME,
+    pats::NAME,
+    recurly::NAME,
+    stripe::NAME,
+];
 
 /// Builds the provider called `name` from the settings of its source.
 ///
@@ -37,6 +44,7 @@ pub const NAMES: &[&str] = &[chargebee::NAME, chargify::NAME, recurly::NAME, str
 pub fn build(name: &str, settings: toml::Table) -> Result<Box<dyn Provider>, SettingsError> {
     match name {
         chargebee::NAME => Ok(Box::new(chargebee::Chargebee::new(settings)?)),
+        pats::NAME => Ok(Box::new(pats::Pats::new(settings)?)),
         recurly::NAME => Ok(Box::new(recurly::Recurly::new(settings)?)),
         stripe::NAME => Ok(Box::new(stripe::Stripe::new(settings)?)),
         chargify::NAME => Ok(Box::new(chargify::Chargify::new(settings)?)),
@@ -53,6 +61,7 @@ pub fn build(name: &str, settings: toml::Table) -> Result<Box<dyn Provider>, Set
 pub fn events(name: &str) -> &'static [&'static str] {
     match name {
         chargebee::NAME => chargebee::EVENTS,
+        pats::NAME => pats::EVENTS,
         recurly::NAME => recurly::EVENTS,
         stripe::NAME => stripe::EVENTS,
         chargify::NAME => chargify::EVENTS,
