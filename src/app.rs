@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{self, Config, ConfigError, Mode};
 use crate::destination::{self, Destination};
 use crate::forward::Forwarder;
+use crate::inquire::{self, Inquirer};
 use crate::ledger::book::SourceTerms;
 use crate::ledger::{AllTerms, Ledger, LedgerError, Opening};
 use crate::lookup::Rule;
@@ -151,6 +152,45 @@ impl App {
         Ok(running.collect())
     }
 
+    /// Starts asking for every source whose provider's API is configured.
+    ///
+    /// # Errors
+    /// A source whose settings make no client.
+    pub fn start_inquirers(
+        &self,
+        stop: &CancellationToken,
+    ) -> Result<Vec<JoinHandle<()>>, AppError> {
+        let secrets = self.config.secrets();
+        let mut running = Vec::new();
+        for (name, source) in self.sources.iter() {
+            let set = self.config.sources.get(name).and_then(|it| it.api.as_ref());
+            let (Some(set), Some(api), Some(key)) = (set, source.provider.api(), secrets.api(name))
+            else {
+                continue;
+            };
+            let own = api.base_url.map(str::to_owned);
+            let Some(base_url) = set.base_url.clone().or(own) else {
+                continue;
+            };
+            let settings = inquire::Settings {
+                source: name.clone(),
+                base_url,
+                key: key.clone(),
+                requests_per_minute: NonZeroU32::new(set.requests_per_minute)
+                    .unwrap_or(NonZeroU32::MIN),
+            };
+            let sources = Arc::clone(&self.sources);
+            let (ledger, clock) = (self.ledger.clone(), self.clock.clone());
+            let inquirer = Inquirer::new(settings, api, sources, ledger, clock)
+                .map_err(|_| ConfigError::at(format!("sources.{name}.api"), "cannot be called"))?;
+            let wake = self.wakes.get(&source.destination).cloned();
+            running.push(tokio::spawn(
+                inquirer.run(wake.unwrap_or_default(), stop.clone()),
+            ));
+        }
+        Ok(running)
+    }
+
     /// A client for every configured destination.
     ///
     /// # Errors
@@ -217,6 +257,10 @@ pub fn terms(config: &Config) -> Result<AllTerms, ConfigError> {
         terms.provider.clone_from(&source.provider);
         terms.rules = rules;
         terms.forward_from = source.forward_from;
+        if let Some(api) = provider.api() {
+            terms.api_missing = api_missing(name, source, &api);
+            terms.asks = api.kinds.iter().map(|it| it.kind.to_owned()).collect();
+        }
         terms.terms.policy = config.partial_refunds(source);
         all.insert(name.clone(), terms);
     }
@@ -249,6 +293,19 @@ fn terms_at(name: &str, destination: &config::Destination) -> SourceTerms {
         confirm_after_ms: i64::from(destination.confirm_after_seconds) * SECOND_MS,
         retry_for_ms: i64::from(destination.retry_for_hours) * HOUR_MS,
         timeout_ms: i64::from(destination.timeout_seconds) * SECOND_MS,
+        asks: Vec::new(),
+        api_missing: None,
+    }
+}
+
+/// The key without which a provider's API cannot be asked.
+fn api_missing(name: &str, source: &config::Source, api: &provider::ask::Api) -> Option<String> {
+    match &source.api {
+        None => Some(format!("sources.{name}.api.key")),
+        Some(set) if set.base_url.is_none() && api.base_url.is_none() => {
+            Some(format!("sources.{name}.api.base_url"))
+        }
+        Some(_) => None,
     }
 }
 

@@ -4,12 +4,14 @@
 //! `ARCHITECTURE.md` shows how the modules fit together.
 
 pub mod app;
+pub mod call;
 pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod destination;
 pub mod forward;
 pub mod http;
+pub mod inquire;
 pub mod ledger;
 pub mod log;
 pub mod lookup;

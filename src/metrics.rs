@@ -31,6 +31,8 @@ pub const COMMIT_DELIVERIES: &str = "tributary_commit_deliveries";
 /// Deliveries that verified, by `source` and by the `secret`'s place in the
 /// list: an old secret that matches no more can go.
 pub const SECRET_MATCHES: &str = "tributary_secret_matches_total";
+/// Questions to providers' APIs, by source and outcome.
+pub const INQUIRIES: &str = "tributary_inquiries_total";
 /// Time since a `source` was last heard of.
 pub const SOURCE_SILENCE: &str = "tributary_source_silence_seconds";
 /// Always 1, with the `version`.
@@ -139,6 +141,7 @@ fn describe() {
         SECRET_MATCHES,
         "Verified deliveries by source and place of the secret"
     );
+    describe_counter!(INQUIRIES, "Questions to a provider's API by outcome");
     describe_gauge!(SOURCE_SILENCE, "Time since a source was last heard of");
     describe_gauge!(BUILD_INFO, "Always 1, with the version");
     set(

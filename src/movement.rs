@@ -232,6 +232,20 @@ impl Scope {
             account => format!("{mode}/{account}"),
         }
     }
+
+    /// The scope with this word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Scope {
+        let (mode, account) = word.split_once('/').unwrap_or((word, ""));
+        Scope {
+            live: match mode {
+                "live" => Some(true),
+                "test" => Some(false),
+                _ => None,
+            },
+            account: account.to_owned(),
+        }
+    }
 }
 
 /// All that one document says.

@@ -57,7 +57,8 @@ impl Service {
         let access = Arc::new(Access::new(&config, clock));
         let stop = CancellationToken::new();
         let forwarding = CancellationToken::new();
-        let forwarders = app.start_forwarders(&forwarding)?;
+        let mut forwarders = app.start_forwarders(&forwarding)?;
+        forwarders.extend(app.start_inquirers(&forwarding)?);
         let (public_at, admin_at) = (address(&public)?, address(&admin)?);
         let mut listeners = vec![
             tokio::spawn(listen::serve(
@@ -121,9 +122,12 @@ impl Service {
         // A destination keeps its keys: it is made anew, after its calls ended.
         self.stop_forwarders().await;
         self.forwarding = CancellationToken::new();
-        match self.app.start_forwarders(&self.forwarding) {
-            Ok(forwarders) => {
+        let started = self.app.start_forwarders(&self.forwarding);
+        let asking = self.app.start_inquirers(&self.forwarding);
+        match started.and_then(|forwarders| Ok((forwarders, asking?))) {
+            Ok((forwarders, asking)) => {
                 self.forwarders = forwarders;
+                self.forwarders.extend(asking);
                 tracing::info!("the secrets were read again");
             }
             Err(error) => tracing::error!(%error, "forwarding did not start again"),

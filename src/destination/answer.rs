@@ -6,26 +6,18 @@
 //! "status", "error"}`. Most codes are not documented, so the rule where it is
 //! silent: what cannot be told is unknown, and never "missing" or "done".
 
-use http::HeaderMap;
-use http::header::RETRY_AFTER;
-use jiff::fmt::rfc2822::DateTimeParser;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{CustomerAnswer, NewTransaction, Outcome, Page, Row, Who};
+use crate::call::Content;
 use crate::money::Currency;
 use crate::plan::CustomerBy;
-use crate::time::{DAY_MS, SECOND_MS, Time};
+use crate::time::Time;
 
 /// The longest message kept, in characters: enough for a validation error, and
 /// short enough for a table cell.
 const MESSAGE_CHARACTERS: usize = 300;
-/// The latest time a destination can name, in milliseconds from now. Beyond a
-/// day it is a unit error; the cap means that we may ask earlier than told.
-const LATEST_RETRY_MS: i64 = DAY_MS;
-/// From this number on, `X-RateLimit-Reset` is seconds since the epoch (this one
-/// is in 2001) and not seconds from now; no convention says which.
-const EPOCH_SECONDS_FROM: i64 = 1_000_000_000;
 
 const CONFLICT: &str = "The destination may already hold this transaction.";
 const SERVER: &str = "The destination failed while it answered.";
@@ -37,16 +29,6 @@ const NO_AMOUNT: &str = "The answer shows our key with an amount that is no whol
 const NO_PAGE: &str = "The answer is not a list page.";
 const STUCK: &str = "The list says that there is more but does not move on.";
 const NO_CUSTOMER: &str = "The answer is not a customer.";
-
-/// What was read of a body.
-pub(super) enum Content {
-    /// All of it.
-    Whole(Vec<u8>),
-    /// It broke off.
-    Cut,
-    /// It was longer than its cap.
-    TooLong,
-}
 
 /// An answer, as far as it is ever looked at.
 pub(super) struct Answer {
@@ -318,38 +300,6 @@ pub(super) fn presence(answer: &Answer, secrets: &[&str]) -> Result<Who, Outcome
         Outcome::Refused { .. } => Ok(Who { proven: false }),
         other => Err(other),
     }
-}
-
-/// When an answer asks to be asked again: `Retry-After` in whole seconds or as an
-/// HTTP date (RFC 9110, section 10.2.3), or else `X-RateLimit-Reset` in whole
-/// seconds, from now or since the epoch. Capped at 24 hours from `now`; a time
-/// that is not in the future says nothing. PartnerStack documents none of them.
-pub(super) fn retry_after(headers: &HeaderMap, now: Time) -> Option<Time> {
-    let header = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
-    let asked = header(RETRY_AFTER.as_str())
-        .and_then(|value| seconds_from(value, now).or_else(|| date(value)));
-    let reset = || {
-        let value = header("x-ratelimit-reset")?;
-        match value.parse::<i64>().ok()? {
-            epoch if epoch >= EPOCH_SECONDS_FROM => Some(Time(epoch.saturating_mul(SECOND_MS))),
-            _ => seconds_from(value, now),
-        }
-    };
-    asked
-        .or_else(reset)
-        .filter(|at| *at > now)
-        .map(|at| at.min(now.plus(LATEST_RETRY_MS)))
-}
-
-fn seconds_from(value: &str, now: Time) -> Option<Time> {
-    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    let seconds = digits.then(|| value.parse::<i64>().unwrap_or(i64::MAX))?;
-    Some(now.plus(seconds.saturating_mul(SECOND_MS)))
-}
-
-fn date(value: &str) -> Option<Time> {
-    let stamp = DateTimeParser::new().parse_timestamp(value).ok()?;
-    Some(Time(stamp.as_millisecond()))
 }
 
 /// A message of the destination made fit for logs and pages: `secrets` and

@@ -22,7 +22,6 @@ mod transaction;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -36,17 +35,10 @@ pub use breaker::{Breaker, Gate};
 pub use key::transaction_key;
 pub use transaction::{NewTransaction, fits};
 
+use crate::call;
 use crate::money::{Currency, Minor};
-use crate::time::{Clock, Reading, SECOND_MS, Time};
+use crate::time::{Clock, Reading, Time};
 
-/// The longest time to wait for a connection, in milliseconds: a host that does
-/// not answer a handshake within five seconds is down, and "not sent" is the
-/// cheapest outcome there is.
-const CONNECT_MS: i64 = 5 * SECOND_MS;
-/// How long an idle connection is kept, in milliseconds: less than the shortest
-/// keep-alive in common use (five seconds), so that a post is not written into
-/// a connection the other side is closing, which would leave an unknown.
-const IDLE_MS: i64 = 2 * SECOND_MS;
 /// Which API a destination's posts use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -334,7 +326,7 @@ impl Destination {
         if settings.timeout_ms <= 0 {
             return Err(wrong("timeout_seconds", "must be more than nothing"));
         }
-        let client = client(settings.timeout_ms, loopback)
+        let client = call::client(settings.timeout_ms, loopback)
             .map_err(|_| wrong("base_url", "cannot be called: TLS could not be set up"))?;
         let quota = Quota::per_second(settings.requests_per_second).allow_burst(settings.burst);
         Ok(Destination {
@@ -389,22 +381,4 @@ fn masks(settings: &Settings) -> [SecretString; 3] {
     let secret = settings.secret_key.expose_secret();
     let pair = STANDARD.encode(format!("{public}:{secret}"));
     [pair.into(), secret.into(), public.into()]
-}
-
-/// A client that calls exactly the host it was told, exactly once.
-fn client(timeout_ms: i64, loopback: bool) -> Result<reqwest::Client, reqwest::Error> {
-    // An error only says that another part of the program was first.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let ms = |ms: i64| Duration::from_millis(ms.unsigned_abs());
-    reqwest::Client::builder()
-        .user_agent(concat!("tributary/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .no_proxy()
-        .referer(false)
-        .https_only(!loopback)
-        .connect_timeout(ms(CONNECT_MS.min(timeout_ms)))
-        .timeout(ms(timeout_ms))
-        .pool_idle_timeout(ms(IDLE_MS))
-        .build()
 }

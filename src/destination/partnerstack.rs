@@ -7,16 +7,16 @@
 
 use std::net::IpAddr;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, RequestBuilder, Response, Url, header};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 
-use super::answer::{self, Answer, Asked, Content};
+use super::answer::{self, Answer, Asked};
 use super::handover::Letter;
 use super::{
     Api, CustomerAnswer, Deadline, Destination, NewTransaction, Outcome, Page, Who, Window,
 };
+use crate::call;
 use crate::plan::CustomerBy;
 
 /// The largest single answer read, in bytes: a transaction or a customer takes
@@ -33,14 +33,6 @@ const METADATA_ENTRIES: usize = 20;
 const METADATA_NAME: usize = 30;
 /// The longest metadata value, in characters, by the reference.
 const METADATA_VALUE: usize = 100;
-
-/// What may stand in a path segment or a query value as it is: RFC 3986's
-/// unreserved characters.
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
 
 const DEADLINE: &str = "The deadline of the call had passed before anything was written.";
 const CONNECT: &str = "No connection could be made.";
@@ -115,7 +107,7 @@ impl Destination {
         );
         if let Some(after) = after {
             path.push_str("&starting_after=");
-            path.extend(utf8_percent_encode(after, UNRESERVED));
+            path.push_str(&call::encoded(after));
         }
         let answer = self.v2(Method::GET, &path, None, PAGE_BYTES).await?;
         answer::page(&answer, after, &self.secrets())
@@ -212,25 +204,12 @@ impl Destination {
             .header(header::ACCEPT, "application/json")
     }
 
-    /// Reads an answer to its end or to `cap` bytes, chunk by chunk.
-    async fn read(&self, mut response: Response, cap: usize) -> Answer {
-        let status = response.status().as_u16();
-        let retry_after = answer::retry_after(response.headers(), self.clock.now());
-        let mut bytes = Vec::new();
-        let content = loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if bytes.len().saturating_add(chunk.len()) > cap => {
-                    break Content::TooLong;
-                }
-                Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
-                Ok(None) => break Content::Whole(bytes),
-                Err(_) => break Content::Cut,
-            }
-        };
+    /// Reads an answer to its end or to `cap` bytes.
+    async fn read(&self, response: Response, cap: usize) -> Answer {
         Answer {
-            status,
-            retry_after,
-            content,
+            status: response.status().as_u16(),
+            retry_after: call::retry_after(response.headers(), self.clock.now()),
+            content: call::read(response, cap).await,
         }
     }
 
@@ -299,10 +278,7 @@ pub(super) fn base(text: &str) -> Result<(String, bool), &'static str> {
 /// `before`, then `segment` as one percent-encoded segment, then `after`. `None`
 /// for a segment that a URL parser would resolve or drop.
 fn path(before: &str, segment: &str, after: &str) -> Option<String> {
-    if matches!(segment, "" | "." | "..") {
-        return None;
-    }
-    let segment = utf8_percent_encode(segment, UNRESERVED);
+    let segment = call::segment(segment)?;
     Some(format!("{before}{segment}{after}"))
 }
 

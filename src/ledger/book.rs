@@ -4,8 +4,7 @@
 //! and writes the answer down, in one transaction. Both stores use the same
 //! function, so a payment cannot stand in two places. It calls nothing.
 
-use serde::{Deserialize, Serialize};
-
+pub use super::state::{STATES, State};
 use crate::destination::{self, NewTransaction};
 use crate::lookup::{self, CameTo, Finding, Rule};
 use crate::money::Minor;
@@ -13,66 +12,6 @@ use crate::movement::Fact;
 use crate::plan::{self, Customer, Policy, Row, RowState, Ruling, Step, Terms};
 use crate::position::{self, Position, Unfinished};
 use crate::time::Time;
-
-/// Where a payment is on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// A reversal is known but no capture yet, or the capture is only
-    /// authorised. The next delivery moves it on; a crash changes nothing.
-    Waiting,
-    /// No customer key, or one that the destination does not know; the reason
-    /// says it rule by rule. A link, a customer or a person moves it on; a
-    /// crash changes nothing.
-    Unattributed,
-    /// The destination owes or is owed a call. The forwarder moves it on; after
-    /// a crash the call's intent is on disk and is read back first.
-    Due,
-    /// The destination's live transactions sum to the target. A new movement
-    /// moves it on; a crash changes nothing.
-    Settled,
-    /// Refused, or patience is over. A person or a new movement moves it on; a
-    /// crash changes nothing.
-    Failed,
-    /// A person must decide; the reason says what. A crash changes nothing.
-    Held,
-    /// Nothing is to be forwarded: zero, a test event, from before the start, or
-    /// skipped by a person. A new movement is looked at again; a crash changes nothing.
-    Ignored,
-}
-
-/// All states, in the order people read them.
-pub const STATES: [State; 7] = [
-    State::Waiting,
-    State::Unattributed,
-    State::Due,
-    State::Settled,
-    State::Failed,
-    State::Held,
-    State::Ignored,
-];
-
-impl State {
-    /// The word in configuration, SQL, logs and pages.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            State::Waiting => "waiting",
-            State::Unattributed => "unattributed",
-            State::Due => "due",
-            State::Settled => "settled",
-            State::Failed => "failed",
-            State::Held => "held",
-            State::Ignored => "ignored",
-        }
-    }
-
-    /// The state with this word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<State> {
-        STATES.into_iter().find(|state| state.word() == word)
-    }
-}
 
 /// What a source's configuration means for its payments.
 #[derive(Clone, Debug)]
@@ -99,6 +38,10 @@ pub struct SourceTerms {
     pub retry_for_ms: i64,
     /// The longest a call may take, in milliseconds.
     pub timeout_ms: i64,
+    /// What the provider's API can be asked for, by kind.
+    pub asks: Vec<String>,
+    /// The key of the configuration without which it cannot be asked.
+    pub api_missing: Option<String>,
 }
 
 /// All that is known of one payment.
@@ -124,6 +67,11 @@ pub struct Book {
     pub failure: Option<Failure>,
     /// A payment of another source that is the same money, by a name for people.
     pub same_money_as: Option<String>,
+    /// Captures without an amount: the kind and the id of the link that may say it.
+    pub unpriced: Vec<(String, String)>,
+    /// What the provider's API is asked about it, as a sentence, and whether the
+    /// answer is still open.
+    pub asked: Option<(bool, String)>,
 }
 
 /// A call that was given up.
@@ -163,6 +111,12 @@ pub trait Directory {
     /// # Errors
     /// As the ledger's.
     fn link(&mut self, kind: &str, external_id: &str) -> Result<Option<String>, Self::Error>;
+    /// What the provider is asked about an external id that no link names, as a
+    /// sentence.
+    ///
+    /// # Errors
+    /// As the ledger's.
+    fn asked(&mut self, kind: &str, external_id: &str) -> Result<Option<String>, Self::Error>;
     /// Why a customer's payments wait, if the destination does not know it.
     ///
     /// # Errors
@@ -221,7 +175,7 @@ fn before_the_plan(
         return same_money(book, position).filter(|_| settled);
     }
     if let Some(matches) = book.reference_matches {
-        return Some(unresolved(matches));
+        return Some(unresolved(book, matches));
     }
     if book.live.is_some_and(|live| live != source.live) {
         let modes = ["test", "live"].map(str::to_owned);
@@ -236,7 +190,7 @@ fn before_the_plan(
         return Some((State::Ignored, reason));
     }
     let Some(capture) = &position.capture else {
-        return Some(without_capture(position));
+        return Some(without_capture(book, position));
     };
     if capture.gross == 0 {
         return Some((State::Ignored, "the amount is zero".to_owned()));
@@ -263,15 +217,20 @@ fn same_money(book: &Book, position: &Position) -> Option<(State, String)> {
     })
 }
 
-fn unresolved(matches: usize) -> (State, String) {
-    match matches {
-        0 => (
+fn unresolved(book: &Book, matches: usize) -> (State, String) {
+    match (matches, &book.asked) {
+        (0, Some((_, asked))) if book.facts.is_empty() => (State::Waiting, asked.clone()),
+        (0, Some((_, asked))) => (
+            State::Waiting,
+            format!("money went back, and it is not known of which payment; {asked}"),
+        ),
+        (0, None) => (
             State::Waiting,
             "money went back, and the payment that it names is not known here yet; \
              a cancelled authorization also sends such a reversal"
                 .to_owned(),
         ),
-        many => (
+        (many, _) => (
             State::Held,
             format!(
                 "money went back, and {many} payments carry the id that it names; attach it to one"
@@ -280,8 +239,18 @@ fn unresolved(matches: usize) -> (State, String) {
     }
 }
 
-fn without_capture(position: &Position) -> (State, String) {
+fn without_capture(book: &Book, position: &Position) -> (State, String) {
+    let asked = book.asked.as_ref().map(|(_, asked)| asked.clone());
+    if let Some((kind, id)) = book.unpriced.first() {
+        let asked = asked.map_or(String::new(), |asked| format!("; {asked}"));
+        let reason = format!(
+            "the provider says that it was paid and not how much; it goes on once the {kind} \
+             {id} is linked with its amount{asked}"
+        );
+        return (State::Waiting, reason);
+    }
     match position.unfinished {
+        None if asked.is_some() => (State::Waiting, asked.unwrap_or_default()),
         Some(Unfinished::Failed) => (State::Ignored, "the payment failed".to_owned()),
         Some(Unfinished::Pending) => (
             State::Waiting,
@@ -329,13 +298,24 @@ fn after_the_plan<D: Directory>(
             return Ok((State::Ignored, Some(reason.to_owned()), step));
         }
         Step::Nothing => return Ok((State::Settled, settled(standing, book), step)),
-        Step::Hold(reason) => return Ok((State::Held, Some(reason.clone()), Step::Nothing)),
+        Step::Hold(reason) => {
+            let asked = book.asked.as_ref().filter(|(open, _)| *open);
+            let reason = match asked {
+                Some((_, asked)) => format!("{reason}; {asked}"),
+                None => reason.clone(),
+            };
+            return Ok((State::Held, Some(reason), Step::Nothing));
+        }
         Step::Confirm { .. } => {
             let reason = "the outcome of a call is unknown; it is read back before anything else";
             return Ok((State::Due, Some(reason.to_owned()), step));
         }
         Step::Post { .. } => match customer {
-            None => Some((State::Unattributed, unattributed(&standing.finding))),
+            None => {
+                let asked = asked(source, &standing.finding, directory)?;
+                let reason = unattributed(&standing.finding);
+                Some((State::Unattributed, format!("{reason}{asked}")))
+            }
             Some(customer) => match unfit(book, source, standing, &step) {
                 Some(why) => Some((State::Held, why)),
                 None => directory
@@ -422,6 +402,27 @@ pub fn word(step: &Step) -> String {
         Step::Hold(_) => "hold".to_owned(),
         Step::Nothing => "nothing".to_owned(),
     }
+}
+
+/// What the provider is asked about the ids that no link names.
+fn asked<D: Directory>(
+    source: &SourceTerms,
+    finding: &Finding,
+    directory: &mut D,
+) -> Result<String, D::Error> {
+    let mut told = String::new();
+    for (rule, tried) in source.rules.iter().zip(&finding.tried) {
+        let unlinked = tried
+            .saw
+            .as_deref()
+            .filter(|_| tried.came_to == CameTo::NotLinked);
+        if let Some((kind, id)) = unlinked.and_then(|saw| rule.asks_link(saw))
+            && let Some(sentence) = directory.asked(kind, &id)?
+        {
+            told.push_str(&format!(" Meanwhile {sentence}."));
+        }
+    }
+    Ok(told)
 }
 
 /// Why no rule named a customer, rule by rule.

@@ -13,8 +13,10 @@
 pub mod book;
 mod delivery;
 mod figures;
+mod inquiry;
 mod people;
 mod sqlite;
+mod state;
 pub mod story;
 mod turn;
 
@@ -24,6 +26,7 @@ use std::sync::Arc;
 
 pub use delivery::{Delivery, Recorded, Taken};
 pub use figures::{BooksLine, Summary};
+pub use inquiry::{Answer, Asking};
 pub use people::{Decided, Decision, Filter, LinkView, Linked, NewLink, Page, Statement, Word};
 pub use turn::{
     Begun, Binding, Bound, Claim, Note, Outgoing, ReadBack, Seen, Settled, Turn, Unknown,
@@ -161,6 +164,24 @@ impl Ledger {
         seen: Vec<(Claim, ReadBack)>,
     ) -> Result<Vec<Settled>, LedgerError> {
         self.store().settle_read_back(seen).await
+    }
+
+    /// Hands out the next question to the API of a source's provider that is due;
+    /// it comes round again where no answer is brought back.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn ask(&self, source: &str) -> Result<Option<Asking>, LedgerError> {
+        self.store().ask(source).await
+    }
+
+    /// Writes down what came of a question; an answer is recorded like a delivery.
+    /// True where a payment became due.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn answer(&self, asking: Asking, answer: Answer) -> Result<bool, LedgerError> {
+        self.store().answer(asking, answer).await
     }
 
     /// Adds a link by a person's or the API's word and releases what waited for it.

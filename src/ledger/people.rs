@@ -148,6 +148,9 @@ pub struct LinkView {
     pub said_by: String,
     /// When.
     pub said_at: String,
+    /// True where a person or the API said it, which beats a feed.
+    #[serde(skip)]
+    pub by_word: bool,
 }
 
 /// What a link did.

@@ -78,7 +78,7 @@ pub struct Story {
 pub struct Event {
     /// When, RFC 3339 in UTC.
     pub at: String,
-    /// `delivery`, `statement`, `decision`, `call` or `read-back`.
+    /// `delivery`, `statement`, `inquiry`, `decision`, `call` or `read-back`.
     pub kind: &'static str,
     /// What happened, as a sentence.
     pub text: String,

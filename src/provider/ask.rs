@@ -4,7 +4,7 @@
 //! Every part of a request comes from the code and the configuration. Of what a
 //! document says only ids get into it, each as one percent-encoded segment.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use crate::call;
 
 /// Where a provider's API is, how it is asked and what it can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +70,10 @@ impl Kind {
     /// cannot be one segment of a path.
     #[must_use]
     pub fn about(&self, id: &str) -> Option<(String, Option<String>)> {
-        let path = self.path.replace("{id}", &segment(id)?);
+        if id.len() > ID_MOST_BYTES {
+            return None;
+        }
+        let path = self.path.replace("{id}", &call::segment(id)?);
         let body = self.body.map(|body| {
             let quoted = serde_json::Value::from(id).to_string();
             let inner = quoted.trim_matches('"').to_owned();
@@ -80,23 +83,8 @@ impl Kind {
     }
 }
 
-/// All but RFC 3986's unreserved characters.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
-
 /// The longest id that is asked for, in bytes.
 const ID_MOST_BYTES: usize = 255;
-
-/// `id` as one segment of a path. `.` and `..` would climb, an empty one would
-/// ask for the list.
-#[must_use]
-pub fn segment(id: &str) -> Option<String> {
-    let plain = !matches!(id, "" | "." | "..") && id.len() <= ID_MOST_BYTES;
-    plain.then(|| utf8_percent_encode(id, RESERVED).to_string())
-}
 
 #[cfg(test)]
 mod tests {

@@ -51,6 +51,8 @@ pub fn terms(name: &str) -> SourceTerms {
         confirm_after_ms: 900 * SECOND_MS,
         retry_for_ms: 72 * HOUR_MS,
         timeout_ms: 20 * SECOND_MS,
+        asks: Vec::new(),
+        api_missing: None,
     }
 }
 

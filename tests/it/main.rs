@@ -15,6 +15,7 @@ mod cli;
 mod crash;
 mod forward;
 mod golden;
+mod inquire;
 mod ledger;
 mod robust;
 mod sim;

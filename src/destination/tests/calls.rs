@@ -3,6 +3,7 @@
 //! Not a test of the forwarder, which decides what to do about it.
 
 use super::*;
+use crate::call::client;
 use crate::destination::handover::Letter;
 
 #[tokio::test]

@@ -88,6 +88,7 @@ impl Tx<'_> {
         )?;
         // The same word again moves nobody.
         if newer > 0 && before.flatten().as_ref() != Some(&link.customer_key) {
+            self.link_arrived(place.source_row, &link.kind, &link.external_id)?;
             self.release_waiting(place.source_row, &link.kind, &link.external_id, touched)?;
         }
         Ok(())
@@ -97,7 +98,7 @@ impl Tx<'_> {
     /// are folded again. Where there are very many, those beyond the first are
     /// only marked due: each is folded before it is called, and intake must not
     /// wait for all of them.
-    fn release_waiting(
+    pub(super) fn release_waiting(
         &self,
         source_row: i64,
         kind: &str,
@@ -133,22 +134,17 @@ impl Tx<'_> {
     fn link(&self, link: &NewLink, word: &Word) -> Result<Linked, LedgerError> {
         check(link)?;
         let source_row = self.source_row(&link.source)?;
-        let before = self.one(
-            "SELECT customer, said_by FROM links
-             WHERE external_id = ?1 AND kind = ?2 AND source = ?3 AND scope = ''",
-            params![link.external_id, link.kind, source_row],
-            |row| Ok((row.get::<_, Option<String>>(0)?, row.get::<_, String>(1)?)),
-        )?;
-        if let Some((Some(owner), _)) = &before
-            && *owner != link.customer_key
-            && !link.replace
-        {
-            return Err(LedgerError::Refused(format!(
-                "{} {} already belongs to the customer {owner}; unlink it first",
-                link.kind, link.external_id
-            )));
+        let before = self
+            .links(&link.source, &link.kind, &link.external_id)?
+            .into_iter()
+            .find(|before| before.by_word);
+        if let Some(before) = before.as_ref().filter(|_| !link.replace) {
+            refuse_conflict(before, link)?;
         }
-        let same = matches!(&before, Some((Some(owner), _)) if *owner == link.customer_key);
+        let same = before.as_ref().is_some_and(|before| {
+            before.customer_key.as_ref() == Some(&link.customer_key)
+                && (link.amount.is_none() || before.amount == link.amount.map(|(minor, _)| minor))
+        });
         let (amount, currency) = link.amount.unzip();
         self.run(
             "INSERT INTO links (source, kind, external_id, scope, customer, version, amount,
@@ -175,6 +171,7 @@ impl Tx<'_> {
         )?;
         let mut touched = BTreeSet::new();
         if !same {
+            self.link_arrived(source_row, &link.kind, &link.external_id)?;
             self.release_waiting(source_row, &link.kind, &link.external_id, &mut touched)?;
         }
         if link.move_forwarded {
@@ -288,6 +285,7 @@ impl Tx<'_> {
                     external_id: external_id.to_owned(),
                     customer_key: row.get(0)?,
                     amount: row.get(1)?,
+                    by_word: scope.is_empty(),
                     currency: currency.and_then(|code| code.parse().ok()),
                     said_by: match scope.as_str() {
                         "" => said_by,
@@ -298,6 +296,30 @@ impl Tx<'_> {
             },
         )
     }
+}
+
+/// A customer or an amount that was said before is not replaced in passing.
+fn refuse_conflict(before: &LinkView, link: &NewLink) -> Result<(), LedgerError> {
+    if let Some(owner) = &before.customer_key
+        && *owner != link.customer_key
+    {
+        return Err(LedgerError::Refused(format!(
+            "{} {} already belongs to the customer {owner}; unlink it first",
+            link.kind, link.external_id
+        )));
+    }
+    if let (Some(amount), Some((said, currency))) = (before.amount, link.amount)
+        && (amount != said || before.currency != Some(currency))
+    {
+        let known = before
+            .currency
+            .map_or(amount.to_string(), |it| it.show(amount));
+        return Err(LedgerError::Refused(format!(
+            "{} {} was linked with {known}; unlink it first",
+            link.kind, link.external_id
+        )));
+    }
+    Ok(())
 }
 
 /// The longest external id that is stored; every provider's are far shorter.

@@ -8,6 +8,7 @@
 
 mod begin;
 mod customers;
+mod inquire;
 mod links;
 mod people;
 mod read;
@@ -18,6 +19,7 @@ mod settle;
 mod stand;
 mod story;
 mod tx;
+mod unpriced;
 mod writer;
 
 use std::fs::File;

@@ -93,7 +93,10 @@ impl Tx<'_> {
         }
         self.write_decision(payment, decision, word)?;
         match decision {
-            Decision::Retry => self.try_again(&folded)?,
+            Decision::Retry => {
+                self.try_again(&folded)?;
+                self.ask_again(&folded)?;
+            }
             Decision::Accept => self.accept_rows(&folded)?,
             Decision::Policy { .. } => self.accept_rows(&folded)?,
             Decision::Skip { .. } | Decision::Customer { .. } | Decision::Move { .. } => {}
@@ -341,6 +344,8 @@ fn refusal(folded: &Folded, decision: &Decision, destination_live: bool) -> Opti
         })
     };
     match decision {
+        // A question that got nothing is asked again.
+        Decision::Retry if folded.book.asked.as_ref().is_some_and(|(open, _)| !open) => None,
         Decision::Retry => only(&[State::Failed, State::Unattributed], "retry"),
         Decision::Skip { .. } if under_way => {
             Some("a call for it is under way; try again when its outcome is known".to_owned())

@@ -43,7 +43,7 @@ pub(super) struct Origin<'a> {
 }
 
 impl Tx<'_> {
-    fn record(&self, delivery: &Delivery) -> Result<Recorded, LedgerError> {
+    pub(super) fn record(&self, delivery: &Delivery) -> Result<Recorded, LedgerError> {
         let source_row = self.source_row(&delivery.source)?;
         self.run(
             "UPDATE sources SET last_delivery = ?2 WHERE source = ?1",
@@ -153,6 +153,12 @@ impl Tx<'_> {
         for movement in &reading.movements {
             self.add_movement(place, movement, origin, &mut touched)?;
         }
+        for unpriced in &reading.unpriced {
+            self.add_unpriced(place, unpriced, origin, &mut touched)?;
+        }
+        for inquiry in &reading.inquiries {
+            self.raise(place, inquiry, origin, &mut touched)?;
+        }
         for link in &reading.links {
             self.add_feed_link(place, link, origin, &mut touched)?;
         }
@@ -170,7 +176,7 @@ impl Tx<'_> {
     }
 
     /// The row of a payment, made where there is none yet.
-    fn ensure_payment(
+    pub(super) fn ensure_payment(
         &self,
         place: Place<'_>,
         payment_id: &str,
@@ -254,11 +260,16 @@ impl Tx<'_> {
             params![id, kind, place.source_row, place.scope.word()],
             |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
         )?;
-        if waiting.is_empty() {
+        let stand_in = self.one(
+            "SELECT payment FROM payments WHERE source = ?1 AND payment_id = ?2 AND reference = 1",
+            params![place.source_row, format!("{kind}:{id}")],
+            |row| row.get::<_, i64>(0),
+        )?;
+        if waiting.is_empty() && stand_in.is_none() {
             return Ok(());
         }
         let target = self.subject_of_reference(place, kind, id)?;
-        let mut left = BTreeSet::new();
+        let mut left: BTreeSet<i64> = stand_in.into_iter().filter(|it| *it != target).collect();
         for (fact, payment) in waiting {
             if payment != target {
                 self.run(
@@ -270,6 +281,10 @@ impl Tx<'_> {
         }
         touched.insert(target);
         for payment in left {
+            self.run(
+                "UPDATE inquiries SET payment = ?2 WHERE payment = ?1",
+                [payment, target],
+            )?;
             match self.drop_empty_stand_in(payment)? {
                 true => touched.remove(&payment),
                 false => touched.insert(payment),
@@ -291,7 +306,7 @@ impl Tx<'_> {
     }
 
     /// The payment that a reference means, or the stand-in that waits for it.
-    fn subject_of_reference(
+    pub(super) fn subject_of_reference(
         &self,
         place: Place<'_>,
         kind: &str,

@@ -40,7 +40,11 @@ pub(super) struct Folded {
 impl Tx<'_> {
     /// Folds a payment and writes down where it stands.
     pub(super) fn fold(&self, payment: i64) -> Result<Folded, LedgerError> {
-        let folded = self.look(payment)?;
+        self.price(payment)?;
+        let mut folded = self.look(payment)?;
+        if self.raise_for(&folded)? {
+            folded = self.look(payment)?;
+        }
         self.write_standing(&folded)?;
         Ok(folded)
     }
@@ -92,6 +96,8 @@ impl Tx<'_> {
             ruling,
             failure: failure.map(|(step, why)| Failure { step, why }),
             same_money_as: self.same_money_as(row)?,
+            unpriced: self.unpriced(row.payment)?,
+            asked: self.asked_about(&row.source, row.payment)?,
         })
     }
 
@@ -340,6 +346,12 @@ impl Directory for Shelf<'_> {
             |row| row.get::<_, Option<String>>(0),
         )?;
         Ok(found.flatten())
+    }
+
+    fn asked(&mut self, kind: &str, external_id: &str) -> Result<Option<String>, LedgerError> {
+        let place = (self.payment.source_row, self.payment.scope.as_str());
+        self.tx
+            .asked_for_link(&self.payment.source, place, (kind, external_id))
     }
 
     fn blocked(&mut self, customer: &Customer) -> Result<Option<String>, LedgerError> {

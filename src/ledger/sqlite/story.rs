@@ -139,6 +139,13 @@ impl Tx<'_> {
             .as_ref()
             .map(|capture| capture.currency);
         told.extend(self.calls_about(payment, currency)?);
+        let inquiries = self.inquiries_about(&folded.row)?;
+        told.extend(inquiries.into_iter().map(|(at, text)| Told {
+            at,
+            kind: "inquiry",
+            text,
+            facts: Vec::new(),
+        }));
         told.sort_by_key(|told| told.at);
         let mut known = Vec::new();
         let events = told.into_iter().map(|told| {
@@ -174,19 +181,41 @@ impl Tx<'_> {
 
     fn deliveries_about(&self, payment: i64) -> Result<Vec<Told>, LedgerError> {
         let deliveries = self.all(
-            "SELECT DISTINCT deliveries.delivery, received_at, event, delivery_id, secret, differs, resends
-             FROM facts JOIN deliveries USING (delivery) WHERE payment = ?1
-             ORDER BY deliveries.delivery DESC LIMIT ?2",
+            "SELECT delivery, received_at, event, delivery_id, secret, differs, resends,
+                    json_extract(kept, '$.asked.kind') || ' ' || json_extract(kept, '$.asked.id')
+             FROM deliveries WHERE delivery IN
+                  (SELECT delivery FROM facts WHERE payment = ?1
+                   UNION SELECT delivery FROM unpriced WHERE payment = ?1
+                   UNION SELECT delivery FROM inquiries WHERE payment = ?1)
+             ORDER BY delivery DESC LIMIT ?2",
             params![payment, FACTS_TOLD_MOST],
             |row| {
                 let (at, event): (i64, String) = (row.get(1)?, row.get(2)?);
                 let (id, secret): (String, i64) = (row.get(3)?, row.get(4)?);
                 let (differs, resends): (bool, i64) = (row.get(5)?, row.get(6)?);
-                Ok((row.get::<_, i64>(0)?, Time(at), event, id, secret, differs, resends))
+                let asked: Option<String> = row.get(7)?;
+                let again = match resends {
+                    0 => String::new(),
+                    times => format!(" It came {times} more times, which changed nothing."),
+                };
+                let other = match differs {
+                    true => " The same id came before with other contents.",
+                    false => "",
+                };
+                let whence = match asked {
+                    Some(asked) => format!("the provider's API answered about {asked}"),
+                    None => format!("{event} ({id}, signed with secret {})", secret + 1),
+                };
+                Ok((
+                    row.get::<_, i64>(0)?,
+                    Time(at),
+                    whence,
+                    format!("{again}{other}"),
+                ))
             },
         )?;
         let mut all = Vec::with_capacity(deliveries.len());
-        for (delivery, at, event, id, secret, differs, resends) in deliveries {
+        for (delivery, at, whence, after) in deliveries {
             let facts = self.all(
                 "SELECT class, fact_id, basis, rank, version, authority, amount, currency, at,
                         partial_capture, product_key, category_key
@@ -195,22 +224,14 @@ impl Tx<'_> {
                 read_fact,
             )?;
             let said: Vec<String> = facts.iter().map(fact_sentence).collect();
-            let again = match resends {
-                0 => String::new(),
-                times => format!(" It came {times} more times, which changed nothing."),
-            };
-            let other = match differs {
-                true => " The same id came before with other contents.",
-                false => "",
+            let said = match said.is_empty() {
+                true => "it names this payment and says no amount".to_owned(),
+                false => said.join("; "),
             };
             all.push(Told {
                 at,
                 kind: "delivery",
-                text: format!(
-                    "{event} ({id}, signed with secret {}): {}.{again}{other}",
-                    secret + 1,
-                    said.join("; ")
-                ),
+                text: format!("{whence}: {said}.{after}"),
                 facts,
             });
         }

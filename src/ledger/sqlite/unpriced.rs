@@ -1,0 +1,83 @@
+//! Captures whose amount no document says: kept until a link names it. An answer
+//! of the provider's API needs none of this: it states the capture itself.
+
+use std::collections::BTreeSet;
+
+use rusqlite::params;
+
+use super::LedgerError;
+use super::record::{Origin, Place};
+use super::tx::{Tx, from_word};
+use crate::movement::{Fact, Unpriced};
+
+impl Tx<'_> {
+    /// Keeps a capture whose amount is not said.
+    pub(super) fn add_unpriced(
+        &self,
+        place: Place<'_>,
+        unpriced: &Unpriced,
+        origin: Origin<'_>,
+        touched: &mut BTreeSet<i64>,
+    ) -> Result<(), LedgerError> {
+        let at = unpriced.capture.at;
+        let payment = self.ensure_payment(place, &unpriced.payment_id, false, at)?;
+        touched.insert(payment);
+        let fact = serde_json::to_string(&unpriced.capture)
+            .map_err(|_| LedgerError::Unusable("a fact that cannot be written".to_owned()))?;
+        self.run(
+            "INSERT INTO unpriced (payment, link_kind, fact, delivery) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO NOTHING",
+            params![payment, unpriced.link_kind, fact, origin.delivery],
+        )?;
+        Ok(())
+    }
+
+    /// The captures without an amount: the kind and the id of the link that may
+    /// say it.
+    pub(super) fn unpriced(&self, payment: i64) -> Result<Vec<(String, String)>, LedgerError> {
+        self.all(
+            "SELECT DISTINCT link_kind, coalesce(clues.value, '') FROM unpriced
+             LEFT JOIN clues ON clues.payment = unpriced.payment AND clues.field = link_kind
+             WHERE unpriced.payment = ?1",
+            [payment],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+    }
+
+    /// Gives every capture its amount whose link says one: from then on it is a
+    /// fact like any other, and what the provider's API says beats it.
+    pub(super) fn price(&self, payment: i64) -> Result<(), LedgerError> {
+        let priced = self.all(
+            "SELECT link_kind, fact, unpriced.delivery, links.amount, links.currency FROM unpriced
+             JOIN payments USING (payment)
+             JOIN clues ON clues.payment = unpriced.payment AND clues.field = link_kind
+             JOIN links ON links.external_id = clues.value AND links.kind = link_kind
+                  AND links.source = payments.source AND links.scope = ''
+             WHERE unpriced.payment = ?1 AND links.amount IS NOT NULL",
+            [payment],
+            |row| {
+                let (kind, text): (String, String) = (row.get(0)?, row.get(1)?);
+                let mut fact: Fact =
+                    serde_json::from_str(&text).map_err(|_| rusqlite::Error::InvalidQuery)?;
+                fact.amount = row.get(3)?;
+                if let Some(code) = row.get::<_, Option<String>>(4)? {
+                    fact.currency = from_word(code)?;
+                }
+                Ok((kind, text, row.get::<_, i64>(2)?, fact))
+            },
+        )?;
+        for (kind, text, delivery, fact) in priced {
+            let origin = Origin {
+                delivery: Some(delivery),
+                said_by: None,
+                said_at: self.now,
+            };
+            self.add_fact(payment, &fact, origin, None)?;
+            self.run(
+                "DELETE FROM unpriced WHERE payment = ?1 AND link_kind = ?2 AND fact = ?3",
+                params![payment, kind, text],
+            )?;
+        }
+        Ok(())
+    }
+}
