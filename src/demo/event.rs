@@ -70,7 +70,6 @@ impl Event {
     }
 
     /// From now on the provider's API gives this answer.
-    #[expect(dead_code, reason = "the next provider is asked")]
     pub fn answered(mut self, path: String, answer: String) -> Event {
         if let What::Delivery(delivery) = &mut self.what {
             delivery.answers.push((path, answer));
@@ -79,7 +78,6 @@ impl Event {
     }
 
     /// The merchant's back end links an id.
-    #[expect(dead_code, reason = "the next provider needs links")]
     pub fn link(
         source: &'static str,
         kind: &'static str,

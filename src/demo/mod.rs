@@ -8,6 +8,7 @@ mod answers;
 mod chargebee;
 mod chargify;
 mod event;
+mod pats;
 mod recurly;
 mod script;
 mod stripe;
@@ -85,7 +86,6 @@ enum Proof {
     PathToken,
     /// A pair of keys: what the player signs with, and what the source verifies
     /// with.
-    #[expect(dead_code, reason = "the next provider does it so")]
     Pair {
         private: &'static str,
         public: &'static str,
@@ -96,6 +96,7 @@ enum Proof {
 const PLAYERS: &[Player] = &[
     chargebee::PLAYER,
     chargify::PLAYER,
+    pats::PLAYER,
     recurly::PLAYER,
     stripe::PLAYER,
 ];

@@ -6,10 +6,10 @@
 
 use serde::Deserialize;
 
-use super::{CHARGEBACK, EVENTS, Pats, PaymentStatus, REFUND, ReverseOn, TRANSACTION, WHOLE};
+use super::{CHARGEBACK, Pats, PaymentStatus, REFUND, ReverseOn, TRANSACTION, WHOLE};
 use super::{decode, fact, inquire, name_payment, reversal, state};
-use crate::money::Minor;
-use crate::movement::{Class, Clue, Reading, Subject, Unpriced, rank};
+use crate::money::{Currency, Minor};
+use crate::movement::{Class, Clue, Fact, Reading, Subject, Unpriced, rank};
 use crate::provider::Unreadable;
 use crate::provider::checks::{self, Text};
 
@@ -58,8 +58,7 @@ pub(super) fn read(pats: &Pats, text: &str) -> Result<Reading, Unreadable> {
         event: status.map_or_else(|| kind.to_owned(), name),
         ..Reading::default()
     };
-    let known = |event: &str| EVENTS.contains(&event);
-    if let Some(why) = foreign(pats, kind, status, known(&reading.event)) {
+    if let Some(why) = foreign(pats, kind, status) {
         reading.ignored = Some(why.to_owned());
         return Ok(reading);
     }
@@ -77,45 +76,49 @@ pub(super) fn read(pats: &Pats, text: &str) -> Result<Reading, Unreadable> {
 }
 
 /// Why a webhook is not looked into. One without a status is: the API says it.
-fn foreign(pats: &Pats, kind: &str, status: Option<&str>, known: bool) -> Option<&'static str> {
+fn foreign(pats: &Pats, kind: &str, status: Option<&str>) -> Option<&'static str> {
     let early = pats.payment_status == PaymentStatus::SettlementRequested;
-    match (kind, status?) {
-        (TRANSACTION, "SETTLEMENT_REQUESTED") if !early => {
-            Some("the settlement is requested; SETTLEMENT_COMPLETED tells of the money")
-        }
-        (TRANSACTION, "CANCELLED" | "FAILED") if !early => {
-            Some("no money was taken, so there is nothing to count and nothing to give back")
-        }
-        (TRANSACTION, "DECLINED" | "ABANDONED" | "AUTHORIZATION_VOIDED") => {
-            Some("no money was taken, so there is nothing to count and nothing to give back")
-        }
-        (CHARGEBACK, "OPEN" | "IN_DISPUTE") if pats.reverse_on == ReverseOn::Lost => {
-            Some("the chargeback is not decided; the setting `reverse_on` waits for LOST")
-        }
-        (TRANSACTION | REFUND | CHARGEBACK, _) if known => None,
-        (TRANSACTION, "INITIATED" | "IN_PROGRESS" | "PENDING" | "AUTHORIZED" | "UNKNOWN") => {
-            Some("the transaction is under way; SETTLEMENT_COMPLETED tells of the money")
-        }
-        (REFUND, "PENDING" | "HOLD" | "UNKNOWN") => {
+    match (kind, status) {
+        (TRANSACTION, Some(status)) => foreign_transaction(early, status),
+        (REFUND, Some("PROCESSED" | "CANCELLED" | "FAILED")) => None,
+        (REFUND, Some("PENDING" | "HOLD" | "UNKNOWN")) => {
             Some("the refund is under way; PROCESSED tells of the money")
         }
-        (TRANSACTION | REFUND | CHARGEBACK, _) => {
-            Some("the status is not among those that Pats documents")
-        }
-        _ => None,
+        (CHARGEBACK, Some("LOST" | "WON" | "CANCELLED")) => None,
+        (CHARGEBACK, Some("OPEN" | "IN_DISPUTE")) => match pats.reverse_on {
+            ReverseOn::Opened => None,
+            ReverseOn::Lost => {
+                Some("the chargeback is not decided; the setting `reverse_on` waits for LOST")
+            }
+        },
+        (REFUND | CHARGEBACK, Some(_)) => Some(UNDOCUMENTED),
+        (TRANSACTION | REFUND | CHARGEBACK, None) => None,
+        ("subscription", _) => Some("a subscription moves no money; its transactions tell of that"),
+        ("cardlink", _) => Some("a card was linked, and no money moved"),
+        ("validationruleset", _) => Some("a rule about fraud or tags applied, and no money moved"),
+        ("report_generated", _) => Some("a report was made, and no money moved"),
+        _ => Some("events of this type say nothing about payments and refunds"),
     }
-    .or_else(|| foreign_kind(kind))
 }
 
-/// Why a webhook of this type is never looked into.
-fn foreign_kind(kind: &str) -> Option<&'static str> {
-    match kind {
-        TRANSACTION | REFUND | CHARGEBACK => None,
-        "subscription" => Some("a subscription moves no money; its transactions tell of that"),
-        "cardlink" => Some("a card was linked, and no money moved"),
-        "validationruleset" => Some("a rule about fraud or tags applied, and no money moved"),
-        "report_generated" => Some("a report was made, and no money moved"),
-        _ => Some("events of this type say nothing about payments and refunds"),
+/// Why a status that we do not know is ignored.
+const UNDOCUMENTED: &str = "the status is not among those that Pats documents";
+
+/// As [`foreign`], for transactions.
+fn foreign_transaction(early: bool, status: &str) -> Option<&'static str> {
+    match status {
+        "SETTLEMENT_COMPLETED" => None,
+        "SETTLEMENT_REQUESTED" | "CANCELLED" | "FAILED" if early => None,
+        "SETTLEMENT_REQUESTED" => {
+            Some("the settlement is requested; SETTLEMENT_COMPLETED tells of the money")
+        }
+        "CANCELLED" | "FAILED" | "DECLINED" | "ABANDONED" | "AUTHORIZATION_VOIDED" => {
+            Some("no money was taken, so there is nothing to count and nothing to give back")
+        }
+        "INITIATED" | "IN_PROGRESS" | "PENDING" | "AUTHORIZED" | "UNKNOWN" => {
+            Some("the transaction is under way; SETTLEMENT_COMPLETED tells of the money")
+        }
+        _ => Some(UNDOCUMENTED),
     }
 }
 
@@ -150,11 +153,7 @@ fn read_transaction(pats: &Pats, told: &Told<'_>, webhook: &Webhook<'_>, reading
         (Some(status), Some(currency), Some(amount)) => {
             let capture = fact(Class::Capture, rank::CAPTURED, told.id, amount, currency);
             let version = settled(status);
-            state(
-                reading,
-                &payment,
-                crate::movement::Fact { version, ..capture },
-            );
+            state(reading, &payment, Fact { version, ..capture });
         }
         (Some(status), Some(currency), None) => {
             let capture = fact(Class::Capture, rank::CAPTURED, told.id, 0, currency);
@@ -162,7 +161,7 @@ fn read_transaction(pats: &Pats, told: &Told<'_>, webhook: &Webhook<'_>, reading
             reading.unpriced.push(Unpriced {
                 payment_id: told.id.to_owned(),
                 link_kind: "reference".to_owned(),
-                capture: crate::movement::Fact { version, ..capture },
+                capture: Fact { version, ..capture },
             });
             inquire(reading, TRANSACTION, told.id, &payment);
         }
@@ -172,7 +171,7 @@ fn read_transaction(pats: &Pats, told: &Told<'_>, webhook: &Webhook<'_>, reading
 
 /// A payment that counted from its request on has not come: it failed, and if
 /// it counted, all of it goes back.
-fn undo_early(reading: &mut Reading, id: &str, currency: crate::money::Currency) {
+fn undo_early(reading: &mut Reading, id: &str, currency: Currency) {
     let payment = Subject::Payment(id.to_owned());
     state(
         reading,
