@@ -9,6 +9,7 @@ mod chargebee;
 mod chargify;
 mod event;
 mod pats;
+mod pyng;
 mod recurly;
 mod script;
 mod stripe;
@@ -97,6 +98,7 @@ const PLAYERS: &[Player] = &[
     chargebee::PLAYER,
     chargify::PLAYER,
     pats::PLAYER,
+    pyng::PLAYER,
     recurly::PLAYER,
     stripe::PLAYER,
 ];

@@ -20,6 +20,7 @@ pub mod chargebee;
 pub mod chargify;
 pub mod checks;
 pub mod pats;
+pub mod pyng;
 pub mod recurly;
 pub mod sign;
 pub mod stripe;
@@ -32,6 +33,7 @@ pub const NAMES: &[&str] = &[
     chargebee::NAME,
     chargify::NAME,
     pats::NAME,
+    pyng::NAME,
     recurly::NAME,
     stripe::NAME,
 ];
@@ -45,6 +47,7 @@ pub fn build(name: &str, settings: toml::Table) -> Result<Box<dyn Provider>, Set
     match name {
         chargebee::NAME => Ok(Box::new(chargebee::Chargebee::new(settings)?)),
         pats::NAME => Ok(Box::new(pats::Pats::new(settings)?)),
+        pyng::NAME => Ok(Box::new(pyng::Pyng::new(settings)?)),
         recurly::NAME => Ok(Box::new(recurly::Recurly::new(settings)?)),
         stripe::NAME => Ok(Box::new(stripe::Stripe::new(settings)?)),
         chargify::NAME => Ok(Box::new(chargify::Chargify::new(settings)?)),
@@ -62,6 +65,7 @@ pub fn events(name: &str) -> &'static [&'static str] {
     match name {
         chargebee::NAME => chargebee::EVENTS,
         pats::NAME => pats::EVENTS,
+        pyng::NAME => pyng::EVENTS,
         recurly::NAME => recurly::EVENTS,
         stripe::NAME => stripe::EVENTS,
         chargify::NAME => chargify::EVENTS,
@@ -69,7 +73,7 @@ pub fn events(name: &str) -> &'static [&'static str] {
     }
 }
 
-/// What we need from a payment platform. No method has a default: a new
+/// What we need from a payment platform. Only `key_set` has a default: a new
 /// provider must say how it verifies.
 pub trait Provider: Send + Sync {
     /// The name in the configuration and in metrics.
@@ -99,6 +103,12 @@ pub trait Provider: Send + Sync {
 
     /// How its API is asked; `None` where nothing ever has to be.
     fn api(&self) -> Option<ask::Api>;
+
+    /// Where its public keys are published. The set is fetched outside, kept
+    /// fresh by `keyset` and handed to [`Provider::verify`] as the last secret.
+    fn key_set(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// A webhook request as it came in. It has no `Debug`: headers and paths may

@@ -507,6 +507,7 @@ proptest! {
             let mut headers = http::HeaderMap::new();
             for header in [
                 "stripe-signature",
+                "x-pyng-signature",
                 "x-signature",
                 "recurly-signature",
                 "x-chargify-webhook-signature-hmac-sha-256",
