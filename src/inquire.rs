@@ -357,3 +357,6 @@ fn why_unsent(error: &reqwest::Error) -> String {
         _ => "the connection broke before it answered".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{DONE, FAILED, Talk, print, say};
 use crate::app::{self, App};
 use crate::config::{Config, Mode};
+use crate::provider;
 use crate::time::Clock;
 
 pub(super) async fn check(config: &Arc<Config>, offline: bool, talk: Talk) -> anyhow::Result<u8> {
@@ -84,6 +85,30 @@ fn warnings(config: &Config) -> Vec<String> {
                 "sources \"{name}\" and \"{other}\" pay into one destination: if both report the \
                  same money (two endpoints of one account, or a billing system on top of a payment \
                  provider), keep one source per money"
+            ));
+        }
+    }
+    let secure: Vec<&str> = active
+        .iter()
+        .filter(|(_, source)| provider::HTTPS_ONLY.contains(&source.provider.as_str()))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if !secure.is_empty() {
+        warnings.push(format!(
+            "the providers of {} deliver to https:// URLs only, and this program speaks plain \
+             HTTP: a proxy with HTTPS has to stand in front of {} (README, HTTPS)",
+            secure.join(", "),
+            config.http.public
+        ));
+    }
+    for (name, source) in &active {
+        if source.api.is_none()
+            && provider::build(&source.provider, source.settings.clone())
+                .is_ok_and(|it| it.api().is_some())
+        {
+            warnings.push(format!(
+                "sources.{name}.api.key is not set: where a webhook says too little, the payment \
+                 waits and says so"
             ));
         }
     }

@@ -6,6 +6,7 @@
 
 mod effective;
 mod env;
+mod network;
 mod read;
 mod secret;
 mod sections;
@@ -21,6 +22,7 @@ use secrecy::SecretString;
 use toml::{Table, Value};
 
 pub use env::Env;
+pub use network::Network;
 pub use secret::{Credentials, SecretRef, Secrets, TOKEN_MIN_CHARS};
 pub use sections::{Destination, Http, Ledger, LedgerUrl, Mode, ProviderApi, Role, Source, Token};
 

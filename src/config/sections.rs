@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use toml::{Table, Value};
 
 use super::read::{self, address, flag, list, number};
-use super::{ConfigError, SecretRef};
+use super::{ConfigError, Network, SecretRef};
 use crate::destination::Api;
 use crate::lookup::Rule;
 use crate::plan::Policy;
@@ -122,6 +122,9 @@ pub struct Http {
     /// Who may use the admin listener.
     #[serde(default, deserialize_with = "list")]
     pub tokens: Vec<Token>,
+    /// Proxies of our own, whose `X-Forwarded-For` says who sent a request.
+    #[serde(default, deserialize_with = "list")]
+    pub trusted_proxies: Vec<Network>,
     /// Where payments go that the merchant's own back end states; needed only
     /// where there are several destinations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -237,6 +240,10 @@ pub struct Source {
     /// What deliveries are verified with; one is enough, two while they change.
     #[serde(default, deserialize_with = "list")]
     pub secrets: Vec<SecretRef>,
+    /// Where deliveries may come from, in addition to what proves them;
+    /// everywhere where none is named.
+    #[serde(default, deserialize_with = "list")]
+    pub allow_from: Vec<Network>,
     /// Payments before it are recorded and not forwarded.
     #[serde(
         default,
@@ -311,6 +318,7 @@ impl fmt::Debug for Source {
             .field("provider", &self.provider)
             .field("destination", &self.destination)
             .field("secrets", &self.secrets)
+            .field("allow_from", &self.allow_from)
             .field("forward_from", &self.forward_from)
             .field("customer_key", &self.customer_key)
             .field("partial_refunds", &self.partial_refunds)

@@ -1,13 +1,17 @@
 //! Recurly's side of the demo: XML notifications as Recurly writes them, with
-//! the password of the endpoint.
+//! the password of the endpoint, and some in JSON, signed, with what Recurly's
+//! API answers about them.
 //!
-//! Only the elements that matter are written. Customers need no opening: every
-//! payment names its account.
+//! Only what matters is written. Customers need no opening: every payment names
+//! its account.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
+use serde_json::{Value, json};
+use sha2::Sha256;
 
 use super::event::Event;
 use super::script;
@@ -20,7 +24,7 @@ pub(super) const PLAYER: Player = Player {
     source: "recurly",
     settings: "currency = \"USD\"\n",
     proof: Proof::Shared,
-    asked: false,
+    asked: true,
     opening,
     story,
 };
@@ -41,7 +45,10 @@ fn story(number: usize, at: Time, rng: &mut StdRng) -> Vec<Event> {
         at,
         test: number.is_multiple_of(17),
     };
-    history(&payment, rng)
+    match number % 12 {
+        2 | 6 | 10 => thin_history(&payment),
+        _ => history(&payment, rng),
+    }
 }
 
 /// What a payment is made of.
@@ -132,6 +139,87 @@ impl Payment {
         );
         Event::delivery(PLAYER.source, body, sign)
     }
+}
+
+/// One payment whose notifications are in JSON: kept, refunded or voided.
+fn thin_history(payment: &Payment) -> Vec<Event> {
+    match payment.number % 12 {
+        2 => vec![payment.thin("succeeded", &payment.id(), "success")],
+        6 => vec![
+            payment.thin("succeeded", &payment.id(), "success"),
+            payment.thin("refunded", &payment.refund_id(), "success"),
+        ],
+        _ => vec![
+            payment.thin("succeeded", &payment.id(), "void"),
+            payment.thin("voided", &payment.id(), "void"),
+        ],
+    }
+}
+
+impl Payment {
+    fn refund_id(&self) -> String {
+        format!("demo{:04}refund", self.number)
+    }
+
+    /// The short id, by which a refund names its payment.
+    fn short_id(&self) -> String {
+        format!("d{:04}", self.number)
+    }
+
+    /// A notification in JSON. Whatever is asked, and whenever, Recurly's API
+    /// says what has become of the payment: `status`.
+    fn thin(&self, event: &str, uuid: &str, status: &str) -> Event {
+        let body = json!({
+            "id": self.short_id(), "object_type": "payment", "site_id": "demo",
+            "event_type": event, "event_time": self.at.to_string(), "uuid": uuid,
+        });
+        let (paid, id) = (self.answer("purchase", status), self.short_id());
+        Event::delivery(PLAYER.source, body.to_string(), sign_json)
+            .answered(format!("/transactions/uuid-{}", self.id()), paid.clone())
+            .answered(format!("/transactions/{id}"), paid)
+            .answered(
+                format!("/transactions/uuid-{}", self.refund_id()),
+                self.answer("refund", "success"),
+            )
+    }
+
+    /// The payment's own transaction, or the refund of a tenth of it.
+    fn answer(&self, kind: &str, status: &str) -> String {
+        let refund = kind == "refund";
+        let (cents, uuid) = match refund {
+            true => ((self.amount / 10).max(1), self.refund_id()),
+            false => (self.amount, self.id()),
+        };
+        let answer = json!({
+            "id": if refund { format!("{}r", self.short_id()) } else { self.short_id() },
+            "object": "transaction",
+            "uuid": uuid,
+            "original_transaction_id": if refund { Value::from(self.short_id()) } else { Value::Null },
+            "account": {"code": self.account},
+            "type": kind,
+            "status": status,
+            "currency": "USD",
+            "amount": format!("{}.{:02}", cents / 100, cents % 100),
+            "created_at": self.at.to_string(),
+            "updated_at": self.at.plus(MINUTE_MS).to_string(),
+        });
+        answer.to_string()
+    }
+}
+
+/// JSON is signed, over the time and the body.
+fn sign_json(secret: &str, body: &str, now: Time) -> Vec<(&'static str, String)> {
+    let t = now.ms();
+    // HMAC takes a key of any length, so there is always one.
+    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map(|mut mac| {
+        mac.update(format!("{t}.{body}").as_bytes());
+        hex::encode(mac.finalize().into_bytes())
+    });
+    let signature = format!("{t},{}", mac.unwrap_or_default());
+    vec![
+        ("Content-Type", "application/json".to_owned()),
+        ("Recurly-Signature", signature),
+    ]
 }
 
 /// XML is not signed: the password is all that proves it.

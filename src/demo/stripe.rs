@@ -1,7 +1,9 @@
 //! Stripe's side of the demo: events as Stripe writes them, signed.
 //!
 //! Only the fields that matter are written; the shapes are those of the API
-//! version named in each event.
+//! version named in each event. Some customers are never announced, some events
+//! are thin and some refunds are told only in sums: those Stripe's API is asked
+//! about.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use rand::RngExt as _;
@@ -23,7 +25,7 @@ pub(super) const PLAYER: Player = Player {
     source: "stripe",
     settings: "",
     proof: Proof::Shared,
-    asked: false,
+    asked: true,
     opening,
     story,
 };
@@ -45,9 +47,15 @@ fn story(number: usize, at: Time, rng: &mut StdRng) -> Vec<Event> {
         1 => (rng.random_range(900..30_000), "eur"),
         _ => (rng.random_range(499..60_000), "usd"),
     };
+    let key = script::customer(rng);
     let charge = Charge {
         id: format!("ch_demo{number:04}"),
-        customer: Some(customer_id(script::customer(rng))),
+        customer: match number % 10 {
+            // Nobody announces this one.
+            0 => format!("cus_demo{number:04}"),
+            _ => customer_id(key),
+        },
+        customer_key: key,
         amount,
         currency,
         at,
@@ -60,7 +68,8 @@ fn story(number: usize, at: Time, rng: &mut StdRng) -> Vec<Event> {
 #[derive(Clone, Debug)]
 struct Charge {
     id: String,
-    customer: Option<String>,
+    customer: String,
+    customer_key: &'static str,
     amount: Minor,
     currency: &'static str,
     at: Time,
@@ -82,17 +91,53 @@ fn event(id: &str, kind: &str, at: Time, live: bool, object: Value) -> Event {
     Event::delivery(PLAYER.source, event.to_string(), sign)
 }
 
-fn customer_created(id: &str, customer_key: &str, at: Time) -> Event {
-    let object = json!({
+/// A thin event about the charge.
+fn thin(charge: &Charge, kind: &str) -> Event {
+    let event = json!({
+        "id": format!("evt_{}_thin", charge.id),
+        "object": "v2.core.event",
+        "type": format!("v1.{kind}"),
+        "created": charge.at.to_string(),
+        "livemode": charge.live,
+        "context": null,
+        "related_object": {
+            "id": charge.id, "type": "charge", "url": format!("/v1/charges/{}", charge.id),
+        },
+    });
+    known_at_stripe(
+        charge,
+        Event::delivery(PLAYER.source, event.to_string(), sign),
+    )
+}
+
+/// From this event on Stripe's API knows the charge and its customer.
+fn known_at_stripe(charge: &Charge, event: Event) -> Event {
+    let customer = customer_object(&charge.customer, charge.customer_key, charge.at);
+    event
+        .answered(
+            format!("/v1/customers/{}", charge.customer),
+            customer.to_string(),
+        )
+        .answered(
+            format!("/v1/charges/{}", charge.id),
+            charge_object(charge, 0).to_string(),
+        )
+}
+
+fn customer_object(id: &str, customer_key: &str, at: Time) -> Value {
+    json!({
         "id": id, "object": "customer", "created": at.ms() / SECOND_MS,
         "metadata": {"customer_key": customer_key},
-    });
+    })
+}
+
+fn customer_created(id: &str, customer_key: &str, at: Time) -> Event {
     event(
         &format!("{id}_created"),
         "customer.created",
         at,
         true,
-        object,
+        customer_object(id, customer_key, at),
     )
 }
 
@@ -109,13 +154,9 @@ fn charge_object(charge: &Charge, refunded: Minor) -> Value {
 
 fn charge_succeeded(charge: &Charge) -> Event {
     let id = format!("{}_ok", charge.id);
-    event(
-        &id,
-        "charge.succeeded",
-        charge.at,
-        charge.live,
-        charge_object(charge, 0),
-    )
+    let object = charge_object(charge, 0);
+    let told = event(&id, "charge.succeeded", charge.at, charge.live, object);
+    known_at_stripe(charge, told)
 }
 
 /// The cumulative form of a refund.
@@ -136,12 +177,36 @@ fn refund(charge: &Charge, id: &str, amount: Minor, status: &str, at: Time) -> E
         "failed" => "refund.failed",
         _ => "refund.created",
     };
-    let object = json!({
+    let object = refund_object(charge, id, amount, status, at);
+    event(&format!("{id}_{status}"), kind, at, charge.live, object)
+}
+
+fn refund_object(charge: &Charge, id: &str, amount: Minor, status: &str, at: Time) -> Value {
+    json!({
         "id": id, "object": "refund", "amount": amount, "charge": charge.id,
         "payment_intent": format!("pi_{}", charge.id), "currency": charge.currency,
         "created": at.ms() / SECOND_MS, "status": status,
+    })
+}
+
+/// Two refunds that only their sum tells of, of which one fails: how much stands
+/// then is known from the list alone.
+fn sum_and_failure(charge: &Charge, part: Minor, (at, failed): (Time, Time)) -> [Event; 2] {
+    let id = |number: usize| format!("re_{}_{number}", charge.id);
+    let list = json!({
+        "object": "list",
+        "data": [
+            refund_object(charge, &id(1), part, "succeeded", at),
+            refund_object(charge, &id(2), part, "failed", at),
+        ],
+        "has_more": false,
     });
-    event(&format!("{id}_{status}"), kind, at, charge.live, object)
+    let path = format!("/v1/refunds?charge={}&limit=100", charge.id);
+    [
+        charge_refunded(charge, part * 2, at),
+        refund(charge, &id(2), part, "failed", failed),
+    ]
+    .map(|event| event.answered(path.clone(), list.to_string()))
 }
 
 /// A dispute that withdrew the whole charge, or gave it back.
@@ -196,6 +261,8 @@ fn history(charge: &Charge, kind: usize, rng: &mut StdRng) -> Vec<Event> {
             refund(charge, &id(1), part, "succeeded", later(5)),
             charge_refunded(charge, part, later(5)),
         ]),
+        // A thin event, and nothing beside it.
+        2 => events = vec![thin(charge, "charge.succeeded")],
         // Two refunds, told only as a growing sum.
         3 => events.extend([
             charge_refunded(charge, part, later(5)),
@@ -211,6 +278,7 @@ fn history(charge: &Charge, kind: usize, rng: &mut StdRng) -> Vec<Event> {
             refund(charge, &id(1), part, "succeeded", later(5)),
             refund(charge, &id(1), part, "failed", later(60)),
         ]),
+        8 => events.extend(sum_and_failure(charge, part, (later(5), later(60)))),
         // A dispute that was lost, and one that was won.
         9 => events.push(dispute(
             charge,

@@ -7,7 +7,8 @@ pub mod access;
 pub mod api;
 pub mod limits;
 pub mod listen;
-pub mod problem;
+pub mod origin;
+mod problem;
 #[cfg(test)]
 mod tests;
 pub mod webhooks;

@@ -3,6 +3,7 @@
 //! It verifies, reads and records, and answers only after the commit. It calls
 //! no destination; the forwarder is woken and does that later.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +12,14 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use metrics::counter;
 use serde_json::json;
 
 use super::closed;
 use super::limits::{Room, WEBHOOK_MAX_BYTES, read_body};
+use super::listen::Peer;
+use super::origin;
 use super::problem::Problem;
 use crate::app::App;
 use crate::ledger::{Delivery, LedgerError, Recorded};
@@ -78,11 +81,13 @@ async fn ready(State(intake): State<Arc<Intake>>) -> Response {
 async fn take(
     State(intake): State<Arc<Intake>>,
     Path(place): Path<Place>,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     uri: Uri,
     body: Body,
 ) -> Response {
-    match deliver(&intake, &place, &headers, uri.query(), body).await {
+    let peer = peer.map(|Extension(Peer(address))| address.ip());
+    match deliver(&intake, &place, (peer, &headers), uri.query(), body).await {
         Ok(recorded) => {
             count(&place.source, recorded.status.word());
             if recorded.woke {
@@ -97,7 +102,7 @@ async fn take(
 async fn deliver(
     intake: &Intake,
     place: &Place,
-    headers: &HeaderMap,
+    (peer, headers): (Option<IpAddr>, &HeaderMap),
     query: Option<&str>,
     body: Body,
 ) -> Result<Recorded, Problem> {
@@ -115,6 +120,20 @@ async fn deliver(
         path_rest: place.rest.as_deref(),
         query,
     };
+    let allowed = app
+        .config
+        .sources
+        .get(name)
+        .map(|it| it.allow_from.as_slice());
+    let trusted = &app.config.http.trusted_proxies;
+    if !origin::is_allowed(peer, headers, trusted, allowed.unwrap_or_default()) {
+        count(name, "refused");
+        tracing::warn!(
+            source = name,
+            "a delivery came from an address that is not in allow_from"
+        );
+        return Err(Problem::unverified());
+    }
     let secrets = app.config.secrets();
     let now = app.clock.now();
     let configured = secrets.source(name);

@@ -76,8 +76,9 @@ impl Kind {
         let path = self.path.replace("{id}", &call::segment(id)?);
         let body = self.body.map(|body| {
             let quoted = serde_json::Value::from(id).to_string();
-            let inner = quoted.trim_matches('"').to_owned();
-            body.replace("{id}", &inner)
+            // The quotes around it stand in the template; those inside it do not end it.
+            let inner = quoted.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
+            body.replace("{id}", inner.unwrap_or_default())
         });
         Some((path, body))
     }
@@ -110,9 +111,11 @@ mod tests {
             body: Some(r#"{"ids":["{id}"]}"#),
             ..Kind::at("transaction", "/search")
         };
-        let (_, body) = kind.about(r#"a"],"all":["b"#).unwrap_or_default();
-        let read: serde_json::Value = serde_json::from_str(&body.unwrap_or_default()).unwrap();
-        assert_eq!(read["ids"][0], r#"a"],"all":["b"#);
-        assert_eq!(read.as_object().map(serde_json::Map::len), Some(1));
+        for id in [r#"a"],"all":["b"#, "\"", "\"\"x\"", "\\"] {
+            let (_, body) = kind.about(id).unwrap_or_default();
+            let read: serde_json::Value = serde_json::from_str(&body.unwrap_or_default()).unwrap();
+            assert_eq!(read["ids"][0], id);
+            assert_eq!(read.as_object().map(serde_json::Map::len), Some(1));
+        }
     }
 }

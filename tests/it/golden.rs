@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tributary::config::{Config, Env};
 use tributary::movement::Reading;
 use tributary::provider::{
     self, Asked, Document, Genuine, Kept, NotGenuine, Provider, Request, Secret,
@@ -265,7 +266,8 @@ fn every_expectation_has_its_request() {
             let path = entry.unwrap().path();
             let known = path
                 .file_name()
-                .is_some_and(|name| name == "signatures.json");
+                .is_some_and(|name| name == "signatures.json")
+                || path.extension().is_some_and(|end| end == "toml");
             let request = ["http", "answer"]
                 .iter()
                 .any(|end| path.with_extension(end).exists());
@@ -276,6 +278,47 @@ fn every_expectation_has_its_request() {
             );
         }
     }
+}
+
+/// `fixtures/custom/<sender>.toml` is what a person copies, so the cases
+/// `<sender>-….json` must be read by exactly its settings.
+#[test]
+fn an_example_is_what_its_cases_are_read_by() {
+    for entry in fs::read_dir(folder("custom")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|end| end != "toml") {
+            continue;
+        }
+        let sender = path.file_stem().unwrap().to_str().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        loads_whole(&path, &text);
+        let whole: toml::Table = text.parse().unwrap();
+        let mut source = whole["sources"][sender].as_table().unwrap().clone();
+        source.retain(|key, _| ["signature", "event", "rules"].contains(&key));
+        let read_by: Vec<PathBuf> = cases("custom")
+            .into_iter()
+            .filter(|case| {
+                let stem = case.file_stem().unwrap().to_str().unwrap();
+                stem.starts_with(&format!("{sender}-"))
+            })
+            .collect();
+        assert!(read_by.len() > 3, "{sender} has {} cases", read_by.len());
+        for case in read_by {
+            assert_eq!(expected(&case).settings, source, "{}", case.display());
+        }
+    }
+}
+
+/// An example stands beside a destination as it is.
+fn loads_whole(file: &Path, text: &str) {
+    let destination = r#"
+        [destinations.partnerstack]
+        public_key = { env = "PUBLIC" }
+        secret_key = { env = "SECRET" }
+    "#;
+    let text = format!("{destination}\n{text}");
+    let config = Config::parse(file.to_owned(), &text, &Env::of([]), provider::NAMES);
+    assert!(config.is_ok(), "{}: {:?}", file.display(), config.err());
 }
 
 #[test]
@@ -512,6 +555,7 @@ proptest! {
                 "recurly-signature",
                 "x-chargify-webhook-signature-hmac-sha-256",
                 "authorization",
+                "webhook-signature",
             ] {
                 headers.insert(header, value.parse().unwrap());
             }

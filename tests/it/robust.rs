@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::binary::{Folder, Running, client};
-use crate::world::{SECRET, charge, customer, event, now_s, refund, signature};
+use crate::world::{SECRET, World, charge, customer, event, now_s, refund, signature};
 
 /// The largest body that is taken.
 const BODY_MAX: usize = 2 * 1024 * 1024;
@@ -377,4 +377,31 @@ async fn broken_requests_hold_nobody_up() {
     let settled = victim.folder.json(&["payments"]);
     assert_eq!(settled["items"].as_array().unwrap().len(), 1, "{settled}");
     victim.unharmed().await;
+}
+
+#[tokio::test]
+async fn a_delivery_from_elsewhere_is_refused_whatever_it_carries() {
+    let trusted = "trusted_proxies = [\"127.0.0.1\"]";
+    let allowed = "allow_from = [\"203.0.113.0/24\"]";
+    let world = World::having(trusted, "", allowed).await;
+    let body = event("evt_1", "customer.created", json!({"id": "cus_1"})).to_string();
+    let mut statuses = Vec::new();
+    for forwarded in [
+        None,
+        Some("198.51.100.1"),
+        Some("198.51.100.1, 203.0.113.9"),
+    ] {
+        let header = signature(SECRET, &body, now_s());
+        let mut sent = world
+            .client
+            .post(world.public("/webhooks/stripe"))
+            .header("Stripe-Signature", header)
+            .body(body.clone());
+        if let Some(forwarded) = forwarded {
+            sent = sent.header("X-Forwarded-For", forwarded);
+        }
+        statuses.push(sent.send().await.unwrap().status().as_u16());
+    }
+    assert_eq!(statuses, [401, 401, 200]);
+    world.strike().await;
 }

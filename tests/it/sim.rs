@@ -7,13 +7,16 @@
 //! truth says, each key on one row. A failing seed prints its trace; run it
 //! again with `TRIBUTARY_SIM_SEED`.
 
+use std::collections::BTreeMap;
+
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use tributary::destination::Outcome;
-use tributary::ledger::{Begun, ReadBack};
-use tributary::movement::{Class, Reading};
+use tributary::ledger::{Answer, Asking, Begun, Delivery, ReadBack};
+use tributary::movement::{Authority, Class, Inquiry, Reading, Subject};
 use tributary::plan::Policy;
+use tributary::provider::Kept;
 use tributary::time::{MINUTE_MS, SECOND_MS, Time};
 
 use crate::bench::*;
@@ -61,6 +64,8 @@ struct Sim {
     flying: Vec<Flying>,
     events: Vec<Reading>,
     truths: Vec<Truth>,
+    /// What the provider's API answers, by kind and id.
+    answers: BTreeMap<(String, String), Reading>,
     policy: Policy,
     trace: Vec<String>,
     rng: StdRng,
@@ -99,12 +104,28 @@ impl Sim {
         let policy = policies[rng.random_range(0..policies.len())];
         let mut source = terms("stripe");
         source.terms.policy = policy;
-        let mut events = vec![customer("cus_A", "acme", 1)];
+        source.asks = ["payment", "refund", "refunds", "customer"]
+            .map(str::to_owned)
+            .to_vec();
+        let mut answers = BTreeMap::new();
+        let known = customer("cus_A", "acme", 1);
+        answers.insert(("customer".to_owned(), "cus_A".to_owned()), known.clone());
+        // The customer may be from before our time.
+        let mut events = match rng.random_ratio(3, 4) {
+            true => vec![known],
+            false => Vec::new(),
+        };
         let mut truths = Vec::new();
         for number in 0..rng.random_range(2..7) {
-            let (truth, told) = history(&format!("ch_{number}"), &mut rng);
+            let (truth, told, untold) = history(&format!("ch_{number}"), &mut rng);
             truths.push(truth);
-            events.extend(told);
+            for told in untold {
+                thinned(told, &mut answers, &mut rng);
+            }
+            events.extend(
+                told.into_iter()
+                    .map(|told| thinned(told, &mut answers, &mut rng)),
+            );
         }
         let again: Vec<Reading> = events
             .iter()
@@ -119,6 +140,7 @@ impl Sim {
             flying: Vec::new(),
             events,
             truths,
+            answers,
             policy,
             trace: vec![format!("policy {policy:?}")],
             rng,
@@ -134,12 +156,13 @@ impl Sim {
         let pause = [0, 10, SECOND_MS, 30 * SECOND_MS, 20 * MINUTE_MS];
         let pause = pause[self.rng.random_range(0..pause.len())];
         self.pass(pause);
-        match self.rng.random_range(0..12) {
+        match self.rng.random_range(0..14) {
             0..4 => self.tell().await,
             4..7 => self.call().await,
             7..9 => self.answer().await,
             9 => self.read_back(true).await,
             10 => self.read_back(false).await,
+            11 | 12 => self.ask().await,
             _ => self.crash().await,
         }
     }
@@ -248,6 +271,47 @@ impl Sim {
         self.bench.ledger.settle_read_back(seen).await.unwrap();
     }
 
+    /// The provider is asked: it answers, or not now, or the answer is lost.
+    async fn ask(&mut self) {
+        if let Some(asking) = self.bench.ledger.ask("stripe").await.unwrap() {
+            match self.rng.random_range(0..4) {
+                0 => self.note(format!("asked in vain: {:?}", asking.asked)),
+                1 => {
+                    self.note(format!("asked, not now: {:?}", asking.asked));
+                    let later = Answer::Later {
+                        why: "it answered 500".to_owned(),
+                        not_before: None,
+                    };
+                    self.bench.ledger.answer(asking, later).await.unwrap();
+                }
+                _ => self.answered(asking).await,
+            }
+        }
+    }
+
+    async fn answered(&mut self, asking: Asking) {
+        self.note(format!("answered: {:?}", asking.asked));
+        let key = (asking.asked.kind.clone(), asking.asked.id.clone());
+        let mut reading = self.answers[&key].clone();
+        for movement in &mut reading.movements {
+            movement.fact.authority = Authority::Api;
+        }
+        reading.scope = asking.asked.scope.clone();
+        let delivery = Delivery {
+            source: "stripe".to_owned(),
+            body: serde_json::to_vec(&reading).unwrap().into(),
+            received_at: self.bench.clock.now(),
+            secret: 0,
+            kept: Kept {
+                asked: Some(asking.asked.clone()),
+                ..Kept::default()
+            },
+            reading: Ok(reading),
+        };
+        let told = Answer::Told(Box::new(delivery));
+        self.bench.ledger.answer(asking, told).await.unwrap();
+    }
+
     /// Everything in memory is forgotten; calls on their way still land.
     async fn crash(&mut self) {
         self.note("crash".to_owned());
@@ -278,6 +342,9 @@ impl Sim {
                 }
             }
             self.read_back(true).await;
+            while let Some(asking) = self.bench.ledger.ask("stripe").await.unwrap() {
+                self.answered(asking).await;
+            }
             while calls < HEALING_CALLS_MOST
                 && let Some(begun) = self.bench.begin().await
             {
@@ -291,7 +358,8 @@ impl Sim {
                     .unwrap();
             }
             let states = self.bench.ledger.summary().await.unwrap().states;
-            if !states.contains_key("due") && self.flying.is_empty() {
+            let open = ["due", "waiting", "unattributed", "held"];
+            if !open.iter().any(|it| states.contains_key(*it)) && self.flying.is_empty() {
                 return;
             }
         }
@@ -328,10 +396,62 @@ fn named(begun: &Begun) -> String {
     }
 }
 
-/// One payment's truth, and all that is told of it.
-fn history(id: &str, rng: &mut StdRng) -> (Truth, Vec<Reading>) {
+/// Some deliveries only name what they are about; the API says the rest. What it
+/// says of refunds is the whole list, whoever asks.
+fn thinned(
+    told: Reading,
+    answers: &mut BTreeMap<(String, String), Reading>,
+    rng: &mut StdRng,
+) -> Reading {
+    let Some(movement) = told.movements.first().cloned() else {
+        return told;
+    };
+    let Subject::Payment(payment) = &movement.about else {
+        return told;
+    };
+    let (kind, id, about) = match movement.fact.class {
+        Class::Capture => ("payment", payment.clone(), movement.about.clone()),
+        Class::Refund if movement.fact.id != *payment => {
+            let about = Subject::Reference {
+                kind: "refund".to_owned(),
+                id: movement.fact.id.clone(),
+            };
+            ("refund", movement.fact.id.clone(), about)
+        }
+        _ => return told,
+    };
+    let mut answer = told.clone();
+    if kind == "refund" {
+        let mut named = alias(payment, "refund", &id);
+        named.money = false;
+        answer.aliases.push(named);
+        let list = ("refunds".to_owned(), payment.clone());
+        let list = answers.entry(list).or_default();
+        list.movements.retain(|it| it.fact.id != id);
+        list.movements.push(movement.clone());
+    }
+    // A later word about a refund replaces the earlier one there.
+    answers.insert((kind.to_owned(), id.clone()), answer);
+    if rng.random_ratio(2, 3) {
+        return told;
+    }
+    Reading {
+        event: "thin".to_owned(),
+        inquiries: vec![Inquiry {
+            kind: kind.to_owned(),
+            id,
+            about: Some(about),
+        }],
+        ..Reading::default()
+    }
+}
+
+/// One payment's truth, all that is told of it, and what only the API knows:
+/// refunds that are told in sums alone.
+fn history(id: &str, rng: &mut StdRng) -> (Truth, Vec<Reading>, Vec<Reading>) {
     let gross: i64 = rng.random_range(100..10_000);
     let mut told = vec![charge(id, gross, Some("cus_A"))];
+    let (mut untold, in_sums) = (Vec::new(), rng.random_ratio(1, 3));
     let (mut back, mut left) = (0, gross);
     for number in 0..rng.random_range(0..4) {
         let part = rng.random_range(1..=left.max(1)).min(left);
@@ -339,8 +459,11 @@ fn history(id: &str, rng: &mut StdRng) -> (Truth, Vec<Reading>) {
             break;
         }
         let name = format!("re_{id}_{number}");
-        told.push(refund(id, &name, part, 10 + number));
-        if rng.random_ratio(1, 2) {
+        match in_sums {
+            true => untold.push(refund(id, &name, part, 10 + number)),
+            false => told.push(refund(id, &name, part, 10 + number)),
+        }
+        if in_sums || rng.random_ratio(1, 2) {
             told.push(refund_total(id, back + part, 10 + number));
         }
         if rng.random_ratio(1, 3) {
@@ -363,5 +486,5 @@ fn history(id: &str, rng: &mut StdRng) -> (Truth, Vec<Reading>) {
         net: gross - back,
         reversed: back > 0,
     };
-    (truth, told)
+    (truth, told, untold)
 }

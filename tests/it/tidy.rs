@@ -177,6 +177,33 @@ fn the_readme_names_every_command() {
 }
 
 #[test]
+fn every_provider_is_written_down() {
+    let text = |name: &str| std::fs::read_to_string(root().join(name)).unwrap();
+    // Keys are aligned in some documents.
+    let squeezed = |name: &str| {
+        let words: Vec<String> = text(name).split_whitespace().map(str::to_owned).collect();
+        words.join(" ")
+    };
+    let (readme, example) = (squeezed("README.md"), squeezed("config.example.toml"));
+    let told = ["CHANGELOG.md", "SECURITY.md", "fixtures/README.md"];
+    for name in tributary::provider::NAMES {
+        let key = format!("provider = \"{name}\"");
+        assert!(readme.contains(&key), "README.md has no section with {key}");
+        assert!(example.contains(&key), "config.example.toml has no {key}");
+        let architecture = text("ARCHITECTURE.md");
+        let listed = architecture.contains(&format!("`{name}`"));
+        assert!(listed, "ARCHITECTURE.md does not list {name}");
+        for document in told {
+            let found = text(document).to_lowercase().contains(name);
+            assert!(found, "{document} says nothing of {name}");
+        }
+        let cases = std::fs::read_dir(root().join("fixtures").join(name));
+        let any = cases.is_ok_and(|mut cases| cases.next().is_some());
+        assert!(any, "fixtures/{name} holds nothing");
+    }
+}
+
+#[test]
 fn the_ledger_knows_the_states_that_the_code_knows() {
     let sql = std::fs::read_to_string(root().join("src/ledger/sql/sqlite/001.sql")).unwrap();
     let (_, payments) = sql.split_once("CREATE TABLE payments").unwrap();

@@ -62,6 +62,11 @@ impl World {
 
     /// `more` goes into the destination's section.
     pub async fn with(more: &str) -> World {
+        World::having("", more, "").await
+    }
+
+    /// More lines for the sections of `[http]`, the destination and the source.
+    pub async fn having(http: &str, more: &str, source: &str) -> World {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
@@ -89,6 +94,7 @@ impl World {
               {{ name = "view", role = "viewer", token = {{ env = "VIEW" }} }},
               {{ name = "links", role = "linker", token = {{ env = "LINKS" }} }},
             ]
+            {http}
             [destinations.ps]
             base_url = "http://{at}"
             public_key = {{ env = "PK" }}
@@ -104,6 +110,7 @@ impl World {
             destination = "ps"
             secrets = [{{ env = "HOOK" }}]
             forward_from = "2025-01-01"
+            {source}
             "#,
             dir.path().join("ledger.db").display(),
             free_port(),

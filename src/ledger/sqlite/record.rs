@@ -456,7 +456,8 @@ pub(super) struct Place<'a> {
     pub scope: &'a Scope,
 }
 
-/// The payments of a source that carry an alias.
+/// The payments of a source that carry an alias, by the scope of the payment or
+/// of whoever stated the alias: not every document says whether it is live.
 pub(super) fn payments_with_alias(
     tx: &Tx<'_>,
     source_row: i64,
@@ -466,7 +467,8 @@ pub(super) fn payments_with_alias(
 ) -> Result<Vec<i64>, LedgerError> {
     tx.all(
         "SELECT DISTINCT payment FROM aliases JOIN payments USING (payment)
-         WHERE id = ?1 AND kind = ?2 AND source = ?3 AND payments.scope = ?4",
+         WHERE id = ?1 AND kind = ?2 AND source = ?3
+           AND ?4 IN (payments.scope, aliases.scope)",
         params![id, kind, source_row, scope],
         |row| row.get(0),
     )

@@ -1,13 +1,15 @@
-//! Recurly: payments, refunds and voids, told in XML.
+//! Recurly: payments, refunds and voids, told in XML, or in JSON and by inquiry.
 //!
 //! Source: Recurly's documentation, "Webhooks" and its pages of XML and JSON
-//! notifications, and the official client libraries. This file holds the
-//! settings and tells the two forms apart; what a notification means is in
-//! `notification`, and `xml` makes a tree of it. JSON notifications are
-//! verified and not read: they carry no amount, no currency and no account.
+//! notifications, the description of its API, and the official client
+//! libraries. This file holds the settings and tells the forms apart. What a
+//! notification in XML means is in `notification`, and `xml` makes a tree of
+//! it; `thin` asks about those in JSON, and `answer` reads what the API says.
 
+mod answer;
 mod notification;
 mod signature;
+mod thin;
 mod xml;
 
 use serde::Deserialize;
@@ -23,6 +25,10 @@ pub const NAME: &str = "recurly";
 
 /// The events that are looked into; every other one is ignored with a reason.
 pub const EVENTS: &[&str] = &[
+    "payment.refunded",
+    "payment.succeeded",
+    "payment.transaction_status_updated",
+    "payment.voided",
     "successful_payment_notification",
     "successful_refund_notification",
     "transaction_status_updated_notification",
@@ -76,8 +82,9 @@ pub struct Recurly {
 }
 
 impl Recurly {
-    /// From a source's settings: `currency`, without which no amount can be
-    /// read, `zero_decimal_times_100` and `tolerance_seconds`.
+    /// From a source's settings: `currency`, without which Recurly's API is
+    /// asked about every payment, `zero_decimal_times_100` and
+    /// `tolerance_seconds`.
     ///
     /// # Errors
     /// Names the key at fault.
@@ -88,16 +95,6 @@ impl Recurly {
             currency,
             zero_decimal_times_100: settings.zero_decimal_times_100,
             tolerance_ms: i64::from(settings.tolerance_seconds) * SECOND_MS,
-        })
-    }
-
-    /// The currency of every amount of the source.
-    fn currency(&self) -> Result<Currency, Unreadable> {
-        self.currency.ok_or_else(|| {
-            Unreadable::field(
-                "currency",
-                "must be set for the source, because Recurly's notifications name none",
-            )
         })
     }
 
@@ -147,10 +144,13 @@ impl Provider for Recurly {
     fn parse(&self, document: &Document<'_>) -> Result<Reading, Unreadable> {
         let body = std::str::from_utf8(document.body)
             .map_err(|_| Unreadable::because("the body is not UTF-8"))?;
+        if let Some(asked) = &document.kept.asked {
+            return answer::read(asked, body);
+        }
         let sent_id = document.kept.headers.get(ID_HEADER);
         let sent_id = sent_id.map(|id| id.trim()).filter(|id| !id.is_empty());
         let mut reading = match is_json(document.body) {
-            true => thin(body)?,
+            true => thin::read(body)?,
             false => notification::read(self, &xml::read(body)?)?,
         };
         if let Some(id) = sent_id {
@@ -164,45 +164,13 @@ impl Provider for Recurly {
     }
 
     fn api(&self) -> Option<super::ask::Api> {
-        None
+        Some(thin::api())
     }
 }
 
 /// Whether a body is a JSON notification; every other body is taken for XML.
 fn is_json(body: &[u8]) -> bool {
     body.trim_ascii_start().starts_with(b"{")
-}
-
-/// What a JSON notification says of itself.
-#[derive(Deserialize)]
-struct Thin {
-    object_type: Option<String>,
-    event_type: Option<String>,
-}
-
-/// A JSON notification. It only says that something happened; the inquiries
-/// that would ask Recurly what are not there yet.
-fn thin(body: &str) -> Result<Reading, Unreadable> {
-    let thin: Thin = serde_json::from_str(body)
-        .map_err(|_| Unreadable::because("the body is not a JSON notification of Recurly's"))?;
-    let word = |path: &str, word: Option<String>| {
-        let word = word.ok_or_else(|| Unreadable::field(path, "is missing"))?;
-        match !word.is_empty() && word.len() <= WORD_BYTES_MAX && word.bytes().all(is_word) {
-            true => Ok(word),
-            false => Err(Unreadable::field(path, "is not a word")),
-        }
-    };
-    let object = word("object_type", thin.object_type)?;
-    let event = word("event_type", thin.event_type)?;
-    let why = match object.as_str() {
-        "payment" => {
-            "a JSON notification carries no amount: until inquiries exist, set this endpoint at Recurly to XML"
-        }
-        _ => {
-            "a JSON notification that is not about a payment; set this endpoint at Recurly to XML, because payments in JSON carry no amount"
-        }
-    };
-    Ok(Reading::ignored(&format!("{object}.{event}"), why))
 }
 
 /// Bytes of a word that names an event; Recurly's longest has 26.
@@ -252,7 +220,7 @@ mod tests {
     fn the_id_that_was_sent_is_the_delivery() {
         let recurly = Recurly::new(toml::Table::new()).unwrap();
         let mut kept = Kept::default();
-        let body = br#"{"object_type":"payment","event_type":"succeeded"}"#;
+        let body = br#"{"object_type":"payment","event_type":"failed"}"#;
         let id = |kept: &Kept| recurly.parse(&Document { body, kept }).unwrap().delivery_id;
         assert_eq!(id(&kept), None);
         kept.headers

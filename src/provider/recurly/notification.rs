@@ -1,16 +1,17 @@
 //! What an XML notification means.
 //!
 //! Source: Recurly's documentation, "Webhooks", payment notifications. The name
-//! of the root element is the event. Amounts name no currency, and a refund
-//! names only an invoice; both are said where they matter below.
+//! of the root element is the event. Amounts name no currency, which is the
+//! source's or else asked for, and a refund names only an invoice; both are said
+//! where they matter below.
 
 use sha2::{Digest as _, Sha256};
 
 use super::xml::Element;
-use super::{EVENTS, Recurly, WORD_BYTES_MAX, is_word};
+use super::{EVENTS, Recurly, WORD_BYTES_MAX, is_word, thin};
 use crate::money::{Currency, LARGEST_MINOR, Minor};
 use crate::movement::{
-    Alias, Authority, Basis, Class, Clue, Fact, Movement, Reading, Scope, Subject, rank,
+    Alias, Authority, Basis, Class, Clue, Fact, Inquiry, Movement, Reading, Scope, Subject, rank,
 };
 use crate::provider::Unreadable;
 use crate::time::{SECOND_MS, Time};
@@ -48,15 +49,31 @@ pub fn read(recurly: &Recurly, root: &Element) -> Result<Reading, Unreadable> {
         scope: scope(element)?,
         ..Reading::default()
     };
-    match outcome(event, element)? {
-        Outcome::Taken => take(&transaction(recurly, element)?, root, &mut reading)?,
-        Outcome::Undone { failed } => undo(&transaction(recurly, element)?, failed, &mut reading),
-        Outcome::GivenBack { rank } => {
-            give_back(&transaction(recurly, element)?, rank, &mut reading)
-        }
-        Outcome::Nothing(why) => reading.ignored = Some(why.to_owned()),
+    let outcome = outcome(event, element)?;
+    if let Outcome::Nothing(why) = outcome {
+        reading.ignored = Some(why.to_owned());
+        return Ok(reading);
+    }
+    let Some(currency) = recurly.currency else {
+        reading.inquiries.push(inquiry(&outcome, element)?);
+        return Ok(reading);
+    };
+    let transaction = transaction(recurly, currency, element)?;
+    match outcome {
+        Outcome::Taken => take(&transaction, root, &mut reading)?,
+        Outcome::Undone { failed } => undo(&transaction, failed, &mut reading),
+        Outcome::GivenBack { rank } => give_back(&transaction, rank, &mut reading),
+        Outcome::Nothing(_) => {}
     }
     Ok(reading)
+}
+
+/// The question that stands for an amount whose currency nobody told. The
+/// answer also says which payment a refund is of.
+fn inquiry(outcome: &Outcome, element: &Element) -> Result<Inquiry, Unreadable> {
+    let id = needed("transaction.id", element.value_of("transaction.id", "id")?)?;
+    let is_payment = matches!(outcome, Outcome::Taken | Outcome::Undone { .. });
+    Ok(thin::inquiry(id, is_payment))
 }
 
 /// Why a notification is not looked into.
@@ -165,11 +182,14 @@ struct Transaction<'e> {
     at: Time,
 }
 
-fn transaction<'e>(recurly: &Recurly, element: &'e Element) -> Result<Transaction<'e>, Unreadable> {
+fn transaction<'e>(
+    recurly: &Recurly,
+    currency: Currency,
+    element: &'e Element,
+) -> Result<Transaction<'e>, Unreadable> {
     let id = element.value_of("transaction.id", "id")?;
     let cents = element.value_of(AMOUNT, "amount_in_cents")?;
     let date = element.value_of("transaction.date", "date")?;
-    let currency = recurly.currency()?;
     let prefix = element.value_of("transaction.invoice_number_prefix", "invoice_number_prefix")?;
     let number = element.value_of("transaction.invoice_number", "invoice_number")?;
     Ok(Transaction {

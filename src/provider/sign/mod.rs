@@ -13,6 +13,7 @@ use subtle::ConstantTimeEq;
 
 use super::{Genuine, NotGenuine, Request, Secret};
 
+pub mod keyed;
 pub mod public;
 
 /// The length of a SHA-256 tag in bytes.

@@ -6,7 +6,7 @@
 //! here adds up; `position` does.
 
 use crate::money::{Currency, Minor};
-use crate::movement::{Alias, Authority, Basis, Class, Fact, Reading, Subject, rank};
+use crate::movement::{Alias, Basis, Class, Fact, Reading, Subject, rank};
 use crate::provider::Unreadable;
 use crate::time::Time;
 
@@ -130,7 +130,7 @@ fn capture(event: &Event<'_>, charge: &Charge<'_>, snapshot: &Snapshot<'_>) -> F
         basis: Basis::Each,
         rank: snapshot.rank,
         version: 0,
-        authority: Authority::Webhook,
+        authority: event.authority,
         amount: snapshot.amount,
         currency: snapshot.currency,
         at: match event.name {
@@ -164,7 +164,7 @@ fn state_refunds(
             basis: Basis::Total,
             rank: rank::LIVE,
             version: event.version,
-            authority: Authority::Webhook,
+            authority: event.authority,
             amount: total,
             currency: snapshot.currency,
             at: event.at,
@@ -270,6 +270,23 @@ pub fn read_refund(
     Ok(())
 }
 
+/// States a refund of a list of which every one is of the payment `about`.
+pub fn state_refund(
+    event: &Event<'_>,
+    path: &str,
+    refund: &Refund<'_>,
+    about: &Subject,
+    reading: &mut Reading,
+) -> Result<(), Unreadable> {
+    // Before refunds had a status, a refund that was listed had been made.
+    let rank = refund.status.as_ref().map_or(rank::LIVE, refund_rank);
+    let fact = refund_fact(event, path, refund, rank, None)?;
+    if fact.amount > 0 {
+        state(reading, about, fact);
+    }
+    Ok(())
+}
+
 /// Where a refund stands (Stripe API reference, Refund object, `status`).
 fn refund_rank(status: &Text<'_>) -> u8 {
     match status.0.as_ref() {
@@ -300,7 +317,7 @@ fn refund_fact(
         basis: Basis::Each,
         rank,
         version: event.version,
-        authority: Authority::Webhook,
+        authority: event.authority,
         amount: checks::needed(&field("amount"), amount)?,
         currency,
         at: checks::time(&field("created"), refund.created)?.unwrap_or(event.at),

@@ -19,6 +19,10 @@ const VALUE_CHARS_MAX: usize = 500;
 /// Characters in a metadata name; Stripe allows 40.
 const NAME_CHARS_MAX: usize = 100;
 
+/// Why nothing comes of a customer that is gone.
+pub const DELETED: &str =
+    "the customer was deleted; what is known of it stays, because late refunds still need it";
+
 /// Reads a customer.
 pub fn read(
     event: &Event<'_>,
@@ -27,8 +31,7 @@ pub fn read(
 ) -> Result<(), Unreadable> {
     let id = checks::own_id(customer.id.as_ref())?;
     if event.name == "customer.deleted" {
-        let why = "the customer was deleted; what is known of it stays, because late refunds still need it";
-        reading.ignored = Some(why.to_owned());
+        reading.ignored = Some(DELETED.to_owned());
         return Ok(());
     }
     match customer.metadata.as_ref().and_then(customer_key) {

@@ -5,7 +5,7 @@
 //! an inquiry (`warning_*`). The fee is not part of the payment and is left out.
 
 use crate::money::{Currency, LARGEST_MINOR, Minor};
-use crate::movement::{Authority, Basis, Class, Fact, Reading, rank};
+use crate::movement::{Basis, Class, Fact, Reading, rank};
 use crate::provider::Unreadable;
 use crate::time::Time;
 
@@ -69,7 +69,7 @@ pub fn read(
             basis: Basis::Each,
             rank: moved.rank,
             version: event.version,
-            authority: Authority::Webhook,
+            authority: event.authority,
             amount: moved.amount,
             currency,
             at: moved.at,

@@ -6,7 +6,7 @@
 //! aliases stated here.
 
 use crate::money::Minor;
-use crate::movement::{Authority, Basis, Class, Fact, Reading, Subject, rank};
+use crate::movement::{Basis, Class, Fact, Reading, Subject, rank};
 use crate::provider::Unreadable;
 use crate::time::Time;
 
@@ -18,7 +18,8 @@ use super::{Event, InvoiceAmount, PaymentEvent, Stripe, checks, ignore_if_silent
 /// Payments listed in one invoice; Stripe lists ten.
 const PAYMENTS_MAX: usize = 1_000;
 
-const CHARGES_COUNT: &str = "charges are the payments here, so invoices are not counted";
+/// Why nothing comes of an invoice where charges are the payments.
+pub const CHARGES_COUNT: &str = "charges are the payments here, so invoices are not counted";
 
 /// Reads a paid invoice.
 pub fn read(
@@ -49,7 +50,7 @@ pub fn read(
         basis: Basis::Each,
         rank: rank::CAPTURED,
         version: 0,
-        authority: Authority::Webhook,
+        authority: event.authority,
         amount: figure(stripe, invoice, paid)?,
         currency,
         at,

@@ -3,9 +3,10 @@
 //! Source: Stripe API reference and "Webhooks" in Stripe's documentation,
 //! versions 2015 to 2026. This file holds the settings and says which event
 //! goes where; what an object means is in `charge`, `dispute`, `invoice`
-//! and `customer`.
-//! Thin events are not read: they carry no amount.
+//! and `customer`. Thin events carry no amount: `thin` asks, and `answer` reads
+//! what the API says.
 
+mod answer;
 mod charge;
 mod checks;
 mod customer;
@@ -13,13 +14,14 @@ mod dispute;
 mod invoice;
 mod objects;
 mod signature;
+mod thin;
 
 use serde::Deserialize;
 
 use self::objects::{Envelope, Kind, Stamp};
 use super::{Document, Genuine, NotGenuine, Provider, Request, Secret, SettingsError, Unreadable};
 use crate::config::number;
-use crate::movement::{Movement, Reading, Scope, Subject};
+use crate::movement::{Authority, Movement, Reading, Scope, Subject};
 use crate::time::{SECOND_MS, Time};
 
 /// The name in the configuration.
@@ -160,19 +162,23 @@ impl Stripe {
         }
     }
 
+    /// True where no payment is or ever was an invoice.
+    fn charges_only(&self) -> bool {
+        self.payment_event == PaymentEvent::Charge && self.switched_at.is_none()
+    }
+
     /// The payment that a reversal with these references is about.
     ///
     /// Where invoices are or were the payments, the reversal cannot tell which
     /// object its payment is, so it names an alias. The payment intent goes
     /// first: invoices since the versions of March 2025 name no charge.
     fn subject(&self, charge: Option<&str>, intent: Option<&str>) -> Option<Subject> {
-        let charges_only = self.payment_event == PaymentEvent::Charge && self.switched_at.is_none();
         let reference = |kind: &str, id: &str| Subject::Reference {
             kind: kind.to_owned(),
             id: id.to_owned(),
         };
         match (charge, intent) {
-            (Some(charge), _) if charges_only => Some(Subject::Payment(charge.to_owned())),
+            (Some(charge), _) if self.charges_only() => Some(Subject::Payment(charge.to_owned())),
             (_, Some(intent)) => Some(reference("payment_intent", intent)),
             (Some(charge), None) => Some(reference("charge", charge)),
             (None, None) => None,
@@ -201,6 +207,9 @@ impl Provider for Stripe {
         if !body.trim_start().starts_with('{') {
             return Err(Unreadable::because("the body is not a JSON object"));
         }
+        if let Some(asked) = &document.kept.asked {
+            return answer::read(self, asked, body);
+        }
         let envelope: Envelope<'_> = decode("", body)?;
         let name = checks::needed("type", checks::id("type", envelope.name.as_ref())?)?;
         let mut reading = Reading {
@@ -212,8 +221,16 @@ impl Provider for Stripe {
             },
             ..Reading::default()
         };
-        if let Some(why) = foreign(&envelope, name) {
-            reading.ignored = Some(why.to_owned());
+        if envelope
+            .object
+            .as_ref()
+            .is_some_and(|it| it.0 == thin::OBJECT)
+        {
+            thin::read(self, &envelope, name, &mut reading)?;
+            return Ok(reading);
+        }
+        if !EVENTS.contains(&name) {
+            reading.ignored = Some(uncounted(name).to_owned());
             return Ok(reading);
         }
         let event = event(&envelope, name)?;
@@ -228,16 +245,17 @@ impl Provider for Stripe {
     }
 
     fn api(&self) -> Option<super::ask::Api> {
-        None
+        Some(thin::api(self))
     }
 }
 
-/// What every object needs to know of its event.
+/// What every object needs to know of its event, or of the answer it is.
 struct Event<'a> {
     name: &'a str,
     at: Time,
     /// The event's time in seconds.
     version: i64,
+    authority: Authority,
 }
 
 fn event<'a>(envelope: &Envelope<'_>, name: &'a str) -> Result<Event<'a>, Unreadable> {
@@ -249,7 +267,12 @@ fn event<'a>(envelope: &Envelope<'_>, name: &'a str) -> Result<Event<'a>, Unread
         None => return Err(Unreadable::field("created", "is missing")),
     };
     let at = checks::needed("created", checks::time("created", Some(version))?)?;
-    Ok(Event { name, at, version })
+    Ok(Event {
+        name,
+        at,
+        version,
+        authority: Authority::Webhook,
+    })
 }
 
 /// The connected account; empty for one's own.
@@ -259,19 +282,10 @@ fn account(envelope: &Envelope<'_>) -> Result<String, Unreadable> {
         .to_owned())
 }
 
-/// Why an event is not looked into at all.
-fn foreign(envelope: &Envelope<'_>, name: &str) -> Option<&'static str> {
-    let object = envelope.object.as_ref().map(|object| object.0.as_ref());
-    if object == Some("v2.core.event") {
-        return Some(
-            "this is a thin event, which carries no amount: choose the snapshot payload style for this endpoint at Stripe",
-        );
-    }
-    if EVENTS.contains(&name) {
-        return None;
-    }
+/// Why an event that is none of [`EVENTS`] is not looked into at all.
+fn uncounted(name: &str) -> &'static str {
     let family = name.split('.').next().unwrap_or_default();
-    Some(match (family, name) {
+    match (family, name) {
         (_, "charge.updated") => {
             "a description changed; money moves by charge.succeeded, charge.captured and charge.refunded"
         }
@@ -286,7 +300,7 @@ fn foreign(envelope: &Envelope<'_>, name: &str) -> Option<&'static str> {
         }
         ("invoice" | "invoice_payment" | "invoiceitem", _) => "an invoice counts once it is paid",
         _ => "events of this type say nothing about payments, refunds, disputes or customer keys",
-    })
+    }
 }
 
 /// Reads `object` as what it says it is, whatever the event is called: some
@@ -302,6 +316,17 @@ fn read(
         Some(kind) => kind.0.as_ref(),
         None => kind_by_name(event.name),
     };
+    read_object(stripe, event, kind, object, reading)
+}
+
+/// Reads `object` as one of this kind.
+fn read_object(
+    stripe: &Stripe,
+    event: &Event<'_>,
+    kind: &str,
+    object: &str,
+    reading: &mut Reading,
+) -> Result<(), Unreadable> {
     match kind {
         "charge" => charge::read(stripe, event, &decode(OBJECT, object)?, reading),
         "refund" => charge::read_refund(stripe, event, &decode(OBJECT, object)?, reading),

@@ -30,6 +30,20 @@ pub struct Envelope<'a> {
     pub account: Option<Text<'a>>,
     #[serde(borrow)]
     pub data: Option<Data<'a>>,
+    /// The account that a thin event is about, as text.
+    #[serde(borrow)]
+    pub context: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub related_object: Option<Related<'a>>,
+}
+
+/// The object that a thin event is about.
+#[derive(Deserialize)]
+pub struct Related<'a> {
+    #[serde(borrow)]
+    pub id: Option<Text<'a>>,
+    #[serde(borrow, rename = "type")]
+    pub name: Option<Text<'a>>,
 }
 
 /// The `data` of an event.
@@ -130,6 +144,8 @@ pub struct Dispute<'a> {
 pub struct Customer<'a> {
     #[serde(borrow)]
     pub id: Option<Text<'a>>,
+    /// True on what is left of a customer that was deleted.
+    pub deleted: Option<bool>,
     #[serde(borrow)]
     pub metadata: Option<Metadata<'a>>,
 }
@@ -139,6 +155,8 @@ pub struct Customer<'a> {
 pub struct Invoice<'a> {
     #[serde(borrow)]
     pub id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub status: Option<Text<'a>>,
     pub amount_paid: Option<i64>,
     pub subtotal: Option<i64>,
     pub total: Option<i64>,
