@@ -16,6 +16,7 @@ use crate::config::{self, Config, ConfigError, Mode};
 use crate::destination::{self, Destination};
 use crate::forward::Forwarder;
 use crate::inquire::{self, Inquirer};
+use crate::keyset::KeySet;
 use crate::ledger::book::SourceTerms;
 use crate::ledger::{AllTerms, Ledger, LedgerError, Opening};
 use crate::lookup::Rule;
@@ -52,6 +53,8 @@ pub struct Source {
     pub destination: String,
     /// True where its URL is gone.
     pub retired: bool,
+    /// The keys that its provider publishes, where they are fetched.
+    pub keys: Option<Arc<KeySet>>,
 }
 
 /// The program.
@@ -88,10 +91,13 @@ impl App {
         for (name, source) in &config.sources {
             let word = switch_word(source);
             let since = ledger.switched_at(name, &source.provider, &word)?;
+            let provider = build(name, source, since)?;
+            let keys = provider.key_set().map(|url| KeySet::new(name, url));
             sources.insert(
                 name.clone(),
                 Source {
-                    provider: build(name, source, since)?,
+                    keys: keys.map(Arc::new),
+                    provider,
                     destination: source.destination.clone(),
                     retired: source.retired,
                 },
@@ -150,6 +156,15 @@ impl App {
             tokio::spawn(Arc::new(forwarder).run())
         });
         Ok(running.collect())
+    }
+
+    /// Starts keeping the published keys of every source that has some.
+    #[must_use]
+    pub fn start_key_sets(&self, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
+        let sets = self.sources.values().filter(|source| !source.retired);
+        let sets = sets.filter_map(|source| source.keys.clone());
+        sets.map(|set| tokio::spawn(set.keep(stop.clone())))
+            .collect()
     }
 
     /// Starts asking for every source whose provider's API is configured.

@@ -12,6 +12,7 @@ pub mod destination;
 pub mod forward;
 pub mod http;
 pub mod inquire;
+pub mod keyset;
 pub mod ledger;
 pub mod log;
 pub mod lookup;

@@ -72,6 +72,7 @@ impl Service {
                 stop.clone(),
             )),
         ];
+        listeners.extend(app.start_key_sets(&stop));
         if let Some(metrics) = metrics {
             let stop = stop.clone();
             listeners.push(tokio::spawn(async move { metrics.upkeep(stop).await }));

@@ -28,6 +28,19 @@ pub const DAY_MS: i64 = 24 * HOUR_MS;
 const LATEST_MS: i64 = 7_258_118_400_000;
 
 impl Time {
+    /// No time is known: the provider says none. The ledger writes the time of
+    /// arrival instead, because no payment is from 1970.
+    pub const UNKNOWN: Time = Time(0);
+
+    /// This time, or `other` where none is known.
+    #[must_use]
+    pub fn known_or(self, other: Time) -> Time {
+        match self {
+            Time::UNKNOWN => other,
+            known => known,
+        }
+    }
+
     /// From whole seconds since the epoch, as Stripe writes its times.
     /// `None` outside 1970 to 2200, which no payment can be.
     #[must_use]

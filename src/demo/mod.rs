@@ -9,8 +9,10 @@ mod chargebee;
 mod chargify;
 mod custom;
 mod event;
+mod pats;
 mod paysafe;
 mod paysight;
+mod pyng;
 mod recurly;
 mod script;
 mod stripe;
@@ -87,7 +89,6 @@ enum Proof {
     PathToken,
     /// A pair of keys: what the player signs with, and what the source verifies
     /// with.
-    #[expect(dead_code, reason = "the next provider does it so")]
     Pair {
         private: &'static str,
         public: &'static str,
@@ -99,8 +100,10 @@ const PLAYERS: &[Player] = &[
     chargebee::PLAYER,
     chargify::PLAYER,
     custom::PLAYER,
+    pats::PLAYER,
     paysafe::PLAYER,
     paysight::PLAYER,
+    pyng::PLAYER,
     recurly::PLAYER,
     stripe::PLAYER,
 ];

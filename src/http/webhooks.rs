@@ -136,14 +136,17 @@ async fn deliver(
     }
     let secrets = app.config.secrets();
     let now = app.clock.now();
-    let genuine = source
-        .provider
-        .verify(&request, secrets.source(name), now)
-        .map_err(|why| {
-            count(name, "refused");
-            tracing::warn!(source = name, why = %why, "a delivery was refused");
-            Problem::unverified()
-        })?;
+    let configured = secrets.source(name);
+    let published = source.keys.as_ref().map(|keys| keys.behind(configured));
+    let held = published.as_deref().unwrap_or(configured);
+    let genuine = source.provider.verify(&request, held, now).map_err(|why| {
+        if let Some(keys) = &source.keys {
+            keys.refused(why);
+        }
+        count(name, "refused");
+        tracing::warn!(source = name, why = %why, "a delivery was refused");
+        Problem::unverified()
+    })?;
     let secret = (genuine.secret + 1).to_string();
     counter!(SECRET_MATCHES, "source" => name.to_owned(), "secret" => secret).increment(1);
     let kept = Kept::of(&request);

@@ -88,6 +88,7 @@ fn inquirer(at: &str, auth: Auth) -> (Inquirer, TempDir) {
         provider: Box::new(Plain),
         destination: "ps".to_owned(),
         retired: false,
+        keys: None,
     };
     let settings = Settings {
         source: "shop".to_owned(),

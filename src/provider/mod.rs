@@ -20,8 +20,10 @@ pub mod chargebee;
 pub mod chargify;
 pub mod checks;
 pub mod custom;
+pub mod pats;
 pub mod paysafe;
 pub mod paysight;
+pub mod pyng;
 pub mod recurly;
 pub mod sign;
 pub mod stripe;
@@ -34,8 +36,10 @@ pub const NAMES: &[&str] = &[
     chargebee::NAME,
     chargify::NAME,
     custom::NAME,
+    pats::NAME,
     paysafe::NAME,
     paysight::NAME,
+    pyng::NAME,
     recurly::NAME,
     stripe::NAME,
 ];
@@ -54,8 +58,10 @@ pub fn build(name: &str, settings: toml::Table) -> Result<Box<dyn Provider>, Set
     match name {
         chargebee::NAME => Ok(Box::new(chargebee::Chargebee::new(settings)?)),
         custom::NAME => Ok(Box::new(custom::Custom::new(settings)?)),
+        pats::NAME => Ok(Box::new(pats::Pats::new(settings)?)),
         paysafe::NAME => Ok(Box::new(paysafe::Paysafe::new(settings)?)),
         paysight::NAME => Ok(Box::new(paysight::Paysight::new(settings)?)),
+        pyng::NAME => Ok(Box::new(pyng::Pyng::new(settings)?)),
         recurly::NAME => Ok(Box::new(recurly::Recurly::new(settings)?)),
         stripe::NAME => Ok(Box::new(stripe::Stripe::new(settings)?)),
         chargify::NAME => Ok(Box::new(chargify::Chargify::new(settings)?)),
@@ -73,8 +79,10 @@ pub fn events(name: &str) -> &'static [&'static str] {
     match name {
         chargebee::NAME => chargebee::EVENTS,
         custom::NAME => custom::EVENTS,
+        pats::NAME => pats::EVENTS,
         paysafe::NAME => paysafe::EVENTS,
         paysight::NAME => paysight::EVENTS,
+        pyng::NAME => pyng::EVENTS,
         recurly::NAME => recurly::EVENTS,
         stripe::NAME => stripe::EVENTS,
         chargify::NAME => chargify::EVENTS,
@@ -82,7 +90,7 @@ pub fn events(name: &str) -> &'static [&'static str] {
     }
 }
 
-/// What we need from a payment platform. No method has a default: a new
+/// What we need from a payment platform. Only `key_set` has a default: a new
 /// provider must say how it verifies.
 pub trait Provider: Send + Sync {
     /// The name in the configuration and in metrics.
@@ -112,6 +120,12 @@ pub trait Provider: Send + Sync {
 
     /// How its API is asked; `None` where nothing ever has to be.
     fn api(&self) -> Option<ask::Api>;
+
+    /// Where its public keys are published. The set is fetched outside, kept
+    /// fresh by `keyset` and handed to [`Provider::verify`] as the last secret.
+    fn key_set(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// A webhook request as it came in. It has no `Debug`: headers and paths may

@@ -550,6 +550,8 @@ proptest! {
             let mut headers = http::HeaderMap::new();
             for header in [
                 "stripe-signature",
+                "x-pyng-signature",
+                "x-signature",
                 "recurly-signature",
                 "signature",
                 "x-chargify-webhook-signature-hmac-sha-256",

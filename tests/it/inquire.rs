@@ -7,7 +7,7 @@ use tributary::movement::{
     Authority, Class, Clue, Fact, Inquiry, Movement, Reading, Subject, Unpriced, rank,
 };
 use tributary::provider::Kept;
-use tributary::time::{HOUR_MS, MINUTE_MS, SECOND_MS};
+use tributary::time::{HOUR_MS, MINUTE_MS, SECOND_MS, Time};
 
 use crate::bench::{
     Bench, There, alias, charge, customer, fact, refund, refund_failed, refund_total, terms, usd,
@@ -81,6 +81,33 @@ async fn later(bench: &Bench, asking: Asking, why: &str) {
         not_before: None,
     };
     bench.ledger.answer(asking, answer).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_states_no_time_is_of_the_moment_it_came() {
+    let mut bench = Bench::with(vec![asking()]);
+    let mut there = There::default();
+    bench.deliver(customer("cus_A", "acme", 1)).await;
+    let came = bench.clock.now();
+    let timeless = |delivery: &str, version| {
+        let mut reading = charge("tr_1", 5_000, Some("cus_A"));
+        reading.delivery_id = Some(delivery.to_owned());
+        for movement in &mut reading.movements {
+            movement.fact.at = Time::UNKNOWN;
+            movement.fact.version = version;
+        }
+        reading
+    };
+    bench.deliver(timeless("requested", 0)).await;
+    assert_eq!(bench.payment("tr_1").await.occurred_at, came.to_string());
+    bench.run(&mut there).await;
+    assert_eq!(bench.state("tr_1").await, State::Settled);
+    // Another statement of the same money at another moment contradicts nothing.
+    bench.clock.advance(HOUR_MS);
+    bench.deliver(timeless("completed", 0)).await;
+    bench.run(&mut there).await;
+    assert_eq!(bench.state("tr_1").await, State::Settled);
+    assert_eq!(there.sum(), 5_000);
 }
 
 #[tokio::test]

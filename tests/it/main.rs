@@ -16,6 +16,7 @@ mod crash;
 mod forward;
 mod golden;
 mod inquire;
+mod keyset;
 mod ledger;
 mod recurly;
 mod robust;

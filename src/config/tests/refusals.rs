@@ -150,6 +150,8 @@ fn sources_are_checked_against_the_rest() {
     let line = "secrets = [{ env = \"STRIPE_WEBHOOK_SECRET\" }]";
     refused(changed(line, none), "sources.stripe.secrets", "believed");
     refused(changed(line, ""), "sources.stripe.secrets", "believed");
+    // Where the keys are published none has to be written down.
+    changed(line, "jwks_url = \"https://keys.example/jwks\"").unwrap();
     let closed = EXAMPLE.replace(line, none).replace("= false", "= true");
     load_text(&closed, &env_with([])).unwrap();
 }

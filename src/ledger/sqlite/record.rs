@@ -365,7 +365,10 @@ impl Tx<'_> {
     ) -> Result<(), LedgerError> {
         let fact = &movement.fact;
         let (payment, reference) = match &movement.about {
-            Subject::Payment(id) => (self.ensure_payment(place, id, false, fact.at)?, None),
+            Subject::Payment(id) => {
+                let at = fact.at.known_or(origin.said_at);
+                (self.ensure_payment(place, id, false, at)?, None)
+            }
             Subject::Reference { kind, id } => match self.attached_to(place, &fact.id)? {
                 Some(payment) => (payment, None),
                 None => (
@@ -414,7 +417,7 @@ impl Tx<'_> {
                 word_of(&fact.authority)?,
                 fact.amount,
                 fact.currency.code(),
-                fact.at.ms(),
+                fact.at.known_or(origin.said_at).ms(),
                 fact.partial_capture,
                 fact.product_key,
                 fact.category_key,

@@ -19,10 +19,12 @@ impl Tx<'_> {
         origin: Origin<'_>,
         touched: &mut BTreeSet<i64>,
     ) -> Result<(), LedgerError> {
-        let at = unpriced.capture.at;
+        let mut capture = unpriced.capture.clone();
+        capture.at = capture.at.known_or(origin.said_at);
+        let at = capture.at;
         let payment = self.ensure_payment(place, &unpriced.payment_id, false, at)?;
         touched.insert(payment);
-        let fact = serde_json::to_string(&unpriced.capture)
+        let fact = serde_json::to_string(&capture)
             .map_err(|_| LedgerError::Unusable("a fact that cannot be written".to_owned()))?;
         self.run(
             "INSERT INTO unpriced (payment, link_kind, fact, delivery) VALUES (?1, ?2, ?3, ?4)

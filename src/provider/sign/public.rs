@@ -8,7 +8,7 @@
 //! stands. The arithmetic is `ring`'s.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use ring::signature as with;
 use rustls::pki_types::pem::{self, SectionKind};
 use secrecy::ExposeSecret;
@@ -135,6 +135,22 @@ pub fn signed_by(
         (true, Some(_)) if !named => NotGenuine::UnknownKey,
         (true, _) => NotGenuine::Mismatch,
     })
+}
+
+/// The bytes that a signature's text may stand for: hexadecimal digits, Base64 or
+/// base64url, with or without padding. Some texts are two of them.
+#[must_use]
+pub fn spellings(text: &str) -> Vec<Vec<u8>> {
+    let bare = text.trim().trim_end_matches('=');
+    let all = [
+        hex::decode(bare).ok(),
+        STANDARD_NO_PAD.decode(bare).ok(),
+        URL_SAFE_NO_PAD.decode(bare).ok(),
+    ];
+    let mut found: Vec<Vec<u8>> = all.into_iter().flatten().collect();
+    found.retain(|bytes| !bytes.is_empty());
+    found.dedup();
+    found
 }
 
 /// A key that can be used.
