@@ -51,6 +51,7 @@ pub async fn sweep(
     let mut pages = 0;
     let mut trouble = None;
     for window in windows(&unknowns) {
+        listing.tried.push(window);
         match list(destination, window, &mut listing, &mut pages, stop).await {
             Ok(true) => listing.complete.push(window),
             Ok(false) => break,
@@ -156,6 +157,7 @@ fn windows(unknowns: &[Unknown]) -> Vec<Window> {
 struct Listing {
     seen: BTreeMap<String, Vec<Seen>>,
     complete: Vec<Window>,
+    tried: Vec<Window>,
 }
 
 impl Listing {
@@ -166,6 +168,7 @@ impl Listing {
                 .map(|unknown| (unknown.key.clone(), Vec::new()))
                 .collect(),
             complete: Vec::new(),
+            tried: Vec::new(),
         }
     }
 
@@ -184,12 +187,15 @@ impl Listing {
     /// A row that was found was found; "none" takes both windows.
     fn read_back(&self, unknown: &Unknown, begun_at: Time) -> ReadBack {
         let found = self.seen.get(&unknown.key).cloned().unwrap_or_default();
-        let covered = windows_of(unknown).iter().all(|window| {
-            self.complete
-                .iter()
+        let inside = |all: &[Window], window: &Window| {
+            all.iter()
                 .any(|done| done.from <= window.from && window.to <= done.to)
-        });
+        };
+        let windows = windows_of(unknown);
+        let covered = windows.iter().all(|it| inside(&self.complete, it));
         ReadBack {
+            // One whose every window was tried, or failed, had its turn.
+            reached: windows.iter().all(|it| inside(&self.tried, it)),
             begun_at,
             found: match covered {
                 true => Some(found),
@@ -238,5 +244,17 @@ mod tests {
         assert_eq!(listing.read_back(&asked, Time(0)).found, None);
         listing.complete.push(all[1]);
         assert_eq!(listing.read_back(&asked, Time(0)).found, Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_key_that_a_cut_listing_did_not_come_to_was_not_tried() {
+        let asked = unknown("k", 0, 1_000_000_000);
+        let mut listing = Listing::new(std::slice::from_ref(&asked));
+        let all = windows(std::slice::from_ref(&asked));
+        listing.tried.push(all[0]);
+        assert!(!listing.read_back(&asked, Time(0)).reached);
+        listing.tried.push(all[1]);
+        let tried = listing.read_back(&asked, Time(0));
+        assert_eq!((tried.found, tried.reached), (None, true));
     }
 }

@@ -15,10 +15,10 @@ mod paysight;
 mod pyng;
 mod recurly;
 mod script;
+mod settings;
 mod stripe;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +40,7 @@ use crate::time::{Clock, DAY_MS, Time};
 use answers::Answers;
 use event::{Delivery, Event, What};
 use script::Endless;
+use settings::{configuration, write_secret};
 
 /// How long `--once` waits for every payment to settle before it says that
 /// something disagrees.
@@ -450,66 +451,6 @@ async fn raise_sandbox(clock: &Clock) -> anyhow::Result<(Sandbox, String, Cancel
     let served = crate::sandbox::serve(listener, sandbox.clone(), stop.clone().cancelled_owned());
     tokio::spawn(served);
     Ok((sandbox, at, stop))
-}
-
-fn configuration(
-    folder: &Path,
-    (sandbox_at, answers_at): (&str, &str),
-    forward_from: Time,
-) -> anyhow::Result<String> {
-    let file = |name: &str| {
-        let path = toml::Value::String(folder.join(name).display().to_string());
-        format!("{{ file = {path} }}")
-    };
-    let source = |player: &Player| {
-        let verified_with = match player.proof {
-            Proof::Pair { .. } => player.source,
-            Proof::Shared | Proof::PathToken => "webhook",
-        };
-        let api = match player.asked {
-            true => format!(
-                "[sources.{name}.api]\nbase_url = \"http://{answers_at}/{name}\"\n\
-                 key = {key}\nrequests_per_minute = 6000\n",
-                name = player.source,
-                key = file("secret"),
-            ),
-            false => String::new(),
-        };
-        format!(
-            "[sources.{name}]\nprovider = \"{name}\"\ndestination = \"sandbox\"\n\
-             secrets = [{webhook}]\nforward_from = \"{forward_from}\"\n{more}{api}",
-            name = player.source,
-            webhook = file(verified_with),
-            more = player.settings,
-        )
-    };
-    let sources: String = PLAYERS.iter().map(source).collect();
-    Ok(format!(
-        "[ledger]\nurl = {ledger}\n\
-         [http]\npublic = \"127.0.0.1:{public}\"\nadmin = \"127.0.0.1:{admin}\"\n\
-         tokens = [{{ name = \"demo\", role = \"operator\", token = {token} }}]\n\
-         [destinations.sandbox]\nbase_url = \"http://{sandbox_at}\"\npublic_key = {public_key}\n\
-         secret_key = {secret_key}\nrequests_per_second = 100\nburst = 10\nmax_in_flight = 8\n\
-         timeout_seconds = 5\nconfirm_after_seconds = 1\n\
-         {sources}",
-        ledger = toml::Value::String(format!("sqlite:{}", folder.join("demo.db").display())),
-        public = free_port()?,
-        admin = free_port()?,
-        token = file("token"),
-        public_key = file("public"),
-        secret_key = file("secret"),
-    ))
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> anyhow::Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?
-        .local_addr()?
-        .port())
-}
-
-fn write_secret(folder: &Path, name: &str, secret: &str) -> anyhow::Result<()> {
-    std::fs::write(folder.join(name), secret).context("the temporary folder cannot be written")
 }
 
 fn random_word() -> String {

@@ -42,6 +42,10 @@ impl Provider for Plain {
     fn api(&self) -> Option<Api> {
         None
     }
+
+    fn key_set(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// What the API was asked: the path with its query, headers, and the body.

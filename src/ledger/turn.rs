@@ -78,6 +78,9 @@ pub struct ReadBack {
     /// listing. `None` where the listing could not be completed: "could not
     /// tell" is never "it is missing".
     pub found: Option<Vec<Seen>>,
+    /// False where the listing was cut short before it came to this key: then it
+    /// was not tried at all, and its patience does not shrink.
+    pub reached: bool,
 }
 
 /// One row of the destination's list.

@@ -90,7 +90,7 @@ pub fn events(name: &str) -> &'static [&'static str] {
     }
 }
 
-/// What we need from a payment platform. Only `key_set` has a default: a new
+/// What we need from a payment platform. No method has a default: a new
 /// provider must say how it verifies.
 pub trait Provider: Send + Sync {
     /// The name in the configuration and in metrics.
@@ -123,9 +123,7 @@ pub trait Provider: Send + Sync {
 
     /// Where its public keys are published. The set is fetched outside, kept
     /// fresh by `keyset` and handed to [`Provider::verify`] as the last secret.
-    fn key_set(&self) -> Option<&str> {
-        None
-    }
+    fn key_set(&self) -> Option<&str>;
 }
 
 /// A webhook request as it came in. It has no `Debug`: headers and paths may

@@ -178,6 +178,7 @@ impl Bench {
             let read = ReadBack {
                 begun_at: self.clock.now(),
                 found: Some(there.seen(&unknown.key)),
+                reached: true,
             };
             (unknown.claim, read)
         });

@@ -287,6 +287,34 @@ async fn not_found_is_believed_only_long_after_the_call() {
 }
 
 #[tokio::test]
+async fn a_listing_cut_short_does_not_wear_out_what_it_did_not_come_to() {
+    let mut bench = Bench::new();
+    bench.deliver(customer("cus_A", "acme", 1)).await;
+    bench.deliver(charge("ch_1", 4999, Some("cus_A"))).await;
+    bench.call(unknown()).await;
+    bench.clock.advance(2 * DAY_MS);
+    let mut waits = Vec::new();
+    for reached in [false, false, false, false, true, true, true] {
+        let unknowns = bench.ledger.unknowns("ps", 10).await.unwrap();
+        let blind = ReadBack {
+            begun_at: bench.clock.now(),
+            found: None,
+            reached,
+        };
+        let seen = vec![(unknowns[0].claim, blind)];
+        bench.ledger.settle_read_back(seen).await.unwrap();
+        let before = bench.clock.now();
+        while bench.ledger.unknowns("ps", 10).await.unwrap().is_empty() {
+            bench.clock.advance(SECOND_MS);
+        }
+        waits.push(bench.clock.now().since(before) / SECOND_MS);
+        bench.restart().await;
+    }
+    // The call itself was the first try.
+    assert_eq!(waits, [2, 2, 2, 2, 5, 15, 60]);
+}
+
+#[tokio::test]
 async fn a_listing_that_could_not_tell_proves_nothing() {
     let mut bench = Bench::new();
     bench.deliver(customer("cus_A", "acme", 1)).await;
@@ -297,6 +325,7 @@ async fn a_listing_that_could_not_tell_proves_nothing() {
     let blind = ReadBack {
         begun_at: bench.clock.now(),
         found: None,
+        reached: true,
     };
     bench
         .ledger

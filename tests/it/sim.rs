@@ -262,7 +262,15 @@ impl Sim {
         let begun_at = self.bench.clock.now();
         let seen = unknowns.iter().map(|unknown| {
             let found = complete.then(|| self.there.seen(&unknown.key));
-            (unknown.claim, ReadBack { begun_at, found })
+            let reached = complete;
+            (
+                unknown.claim,
+                ReadBack {
+                    begun_at,
+                    found,
+                    reached,
+                },
+            )
         });
         let seen: Vec<_> = seen.collect();
         if !seen.is_empty() {

@@ -199,8 +199,8 @@ impl Tx<'_> {
         let (turn, due_at, tries) = match (&verdict, &asked) {
             (None, Some(asked)) => (
                 READ_BACK,
-                self.next_read_back(&before, asked, read.found.is_some())?,
-                before.tries.saturating_add(1),
+                self.next_read_back(&before, asked, read)?,
+                before.tries.saturating_add(u32::from(read.reached)),
             ),
             _ => (CALL, self.now, 0),
         };
@@ -268,18 +268,20 @@ impl Tx<'_> {
         &self,
         before: &PaymentRow,
         asked: &Asked,
-        listed: bool,
+        read: &ReadBack,
     ) -> Result<Time, LedgerError> {
         let terms = self.terms(&before.source)?;
         let believed_from = self
             .sent_by(before.payment, asked.seq)?
             .plus(terms.confirm_after_ms);
-        let waits = if listed {
-            &READ_BACKS_MS
-        } else {
-            &FAILED_LISTS_MS
+        let waits = match read.found {
+            Some(_) => &READ_BACKS_MS,
+            None => &FAILED_LISTS_MS,
         };
-        let place = usize::try_from(before.tries).unwrap_or(usize::MAX);
+        let place = match read.reached {
+            true => usize::try_from(before.tries).unwrap_or(usize::MAX),
+            false => 0,
+        };
         let next = self.now.plus(waits[place.min(waits.len() - 1)]);
         match believed_from > self.now {
             true => Ok(next.min(believed_from)),

@@ -142,6 +142,10 @@ impl Provider for Chargebee {
     fn api(&self) -> Option<super::ask::Api> {
         None
     }
+
+    fn key_set(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// What every object needs to know of its event.

@@ -144,6 +144,10 @@ impl Provider for Chargify {
     fn api(&self) -> Option<super::ask::Api> {
         None
     }
+
+    fn key_set(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// Why an event is not looked into.

@@ -167,6 +167,10 @@ impl Provider for Custom {
     fn api(&self) -> Option<super::ask::Api> {
         None
     }
+
+    fn key_set(&self) -> Option<&str> {
+        None
+    }
 }
 
 impl Custom {

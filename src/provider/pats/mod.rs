@@ -200,6 +200,10 @@ impl Provider for Pats {
             ],
         })
     }
+
+    fn key_set(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// Reads a JSON document, naming a field of the wrong type by its path.

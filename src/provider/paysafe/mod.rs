@@ -197,6 +197,10 @@ impl Provider for Paysafe {
             kinds: vec![Kind::at(read::PAYMENT, "/paymenthub/v1/payments/{id}")],
         })
     }
+
+    fn key_set(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// Why an event is not looked into.

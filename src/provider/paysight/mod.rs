@@ -160,6 +160,10 @@ impl Provider for Paysight {
             }],
         })
     }
+
+    fn key_set(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// The forms of a body.

@@ -166,6 +166,10 @@ impl Provider for Recurly {
     fn api(&self) -> Option<super::ask::Api> {
         Some(thin::api())
     }
+
+    fn key_set(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// Whether a body is a JSON notification; every other body is taken for XML.

@@ -247,6 +247,10 @@ impl Provider for Stripe {
     fn api(&self) -> Option<super::ask::Api> {
         Some(thin::api(self))
     }
+
+    fn key_set(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// What every object needs to know of its event, or of the answer it is.
