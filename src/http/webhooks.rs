@@ -60,6 +60,7 @@ pub fn router(app: App, stopping: tokio_util::sync::CancellationToken) -> Router
     });
     let routes = Router::new()
         .route("/webhooks/{source}", post(take))
+        .route("/webhooks/{source}/{rest}", post(take))
         .route("/webhooks/{source}/t/{token}", post(take))
         .route("/webhooks/{source}/t/{token}/{rest}", post(take))
         .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))

@@ -21,41 +21,41 @@ use tributary::time::Time;
 /// What `<case>.json` holds.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Expected {
+pub struct Expected {
     /// What the case shows, for people.
-    about: String,
+    pub about: String,
     /// The settings of the source.
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
-    settings: toml::Table,
+    pub settings: toml::Table,
     /// The secrets of the source, and the index of the one that must match.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    secrets: Vec<String>,
+    pub secrets: Vec<String>,
     #[serde(default)]
-    matches: usize,
+    pub matches: usize,
     /// When the request came in.
-    now: String,
+    pub now: String,
     /// What an answer of the provider's API (`<case>.answer`) was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    asked: Option<Asked>,
+    pub asked: Option<Asked>,
     /// One of these two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    reading: Option<Reading>,
+    pub reading: Option<Reading>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    unreadable: Option<String>,
+    pub unreadable: Option<String>,
 }
 
 /// What `<case>.http` holds.
-struct Recorded {
-    path: String,
-    headers: http::HeaderMap,
-    body: Vec<u8>,
+pub struct Recorded {
+    pub path: String,
+    pub headers: http::HeaderMap,
+    pub body: Vec<u8>,
 }
 
 impl Recorded {
     /// Reads a request as HTTP writes it, with `\n` at the ends of lines. The
     /// body is every byte after the empty line.
     /// An answer of the provider's API is its body and nothing else.
-    fn read(file: &Path) -> Recorded {
+    pub fn read(file: &Path) -> Recorded {
         let bytes = fs::read(file).unwrap();
         if is_answer(file) {
             return Recorded {
@@ -113,12 +113,12 @@ fn folder(provider: &str) -> PathBuf {
         .join(provider)
 }
 
-fn is_answer(case: &Path) -> bool {
+pub fn is_answer(case: &Path) -> bool {
     case.extension().is_some_and(|end| end == "answer")
 }
 
 /// The cases of a provider: the `.http` and `.answer` files, sorted.
-fn cases(provider: &str) -> Vec<PathBuf> {
+pub fn cases(provider: &str) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = fs::read_dir(folder(provider))
         .unwrap_or_else(|_| panic!("fixtures/{provider} is missing"))
         .map(|entry| entry.unwrap().path())
@@ -129,7 +129,7 @@ fn cases(provider: &str) -> Vec<PathBuf> {
     files
 }
 
-fn expected(case: &Path) -> Expected {
+pub fn expected(case: &Path) -> Expected {
     let file = case.with_extension("json");
     let text =
         fs::read_to_string(&file).unwrap_or_else(|_| panic!("{} is missing", file.display()));
