@@ -73,18 +73,40 @@ fn warnings(config: &Config) -> Vec<String> {
                 .to_owned(),
         );
     }
+    warnings.extend(about_sources(config));
+    if !config.http.public.ip().is_loopback() {
+        warnings.push(
+            "the public listener speaks plain HTTP beyond this machine: put a proxy with HTTPS in \
+             front of it"
+                .to_owned(),
+        );
+    }
+    if config.http.tokens.is_empty() {
+        warnings.push("no tokens are configured: the API answers nobody".to_owned());
+    }
+    warnings
+}
+
+/// What is to be known about the sources that take deliveries.
+fn about_sources(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
     let active: Vec<_> = config
         .sources
         .iter()
         .filter(|(_, source)| !source.retired)
         .collect();
-    for (index, (name, source)) in active.iter().enumerate() {
-        let mut others = active[index + 1..].iter();
-        if let Some((other, _)) = others.find(|(_, it)| it.destination == source.destination) {
+    for destination in config.destinations.keys() {
+        let into: Vec<&str> = active
+            .iter()
+            .filter(|(_, source)| source.destination == *destination)
+            .map(|(name, _)| name.as_str())
+            .collect();
+        if into.len() > 1 {
             warnings.push(format!(
-                "sources \"{name}\" and \"{other}\" pay into one destination: if both report the \
-                 same money (two endpoints of one account, or a billing system on top of a payment \
-                 provider), keep one source per money"
+                "the sources {} pay into one destination: if two of them report the same money \
+                 (two endpoints of one account, or a billing system on top of a payment provider), \
+                 keep one source per money",
+                into.join(", ")
             ));
         }
     }
@@ -111,16 +133,6 @@ fn warnings(config: &Config) -> Vec<String> {
                  waits and says so"
             ));
         }
-    }
-    if !config.http.public.ip().is_loopback() {
-        warnings.push(
-            "the public listener speaks plain HTTP beyond this machine: put a proxy with HTTPS in \
-             front of it"
-                .to_owned(),
-        );
-    }
-    if config.http.tokens.is_empty() {
-        warnings.push("no tokens are configured: the API answers nobody".to_owned());
     }
     warnings
 }

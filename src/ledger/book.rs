@@ -67,11 +67,22 @@ pub struct Book {
     pub failure: Option<Failure>,
     /// A payment of another source that is the same money, by a name for people.
     pub same_money_as: Option<String>,
-    /// Captures without an amount: the kind and the id of the link that may say it.
-    pub unpriced: Vec<(String, String)>,
+    /// Captures without an amount.
+    pub unpriced: Vec<Unsaid>,
     /// What the provider's API is asked about it, as a sentence, and whether the
     /// answer is still open.
     pub asked: Option<(bool, String)>,
+}
+
+/// A capture whose amount nobody has said yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsaid {
+    /// The kind of link that may say it.
+    pub link_kind: String,
+    /// The id of that link.
+    pub id: String,
+    /// The payment that took the link's amount, where another one did.
+    pub taken_by: Option<String>,
 }
 
 /// A call that was given up.
@@ -241,12 +252,16 @@ fn unresolved(book: &Book, matches: usize) -> (State, String) {
 
 fn without_capture(book: &Book, position: &Position) -> (State, String) {
     let asked = book.asked.as_ref().map(|(_, asked)| asked.clone());
-    if let Some((kind, id)) = book.unpriced.first() {
+    if let Some(unsaid) = book.unpriced.first() {
         let asked = asked.map_or(String::new(), |asked| format!("; {asked}"));
-        let reason = format!(
-            "the provider says that it was paid and not how much; it goes on once the {kind} \
-             {id} is linked with its amount{asked}"
-        );
+        let (kind, id) = (&unsaid.link_kind, &unsaid.id);
+        let wants = match &unsaid.taken_by {
+            None => format!("it goes on once the {kind} {id} is linked with its amount"),
+            Some(other) => format!(
+                "the amount of the {kind} {id} was counted for {other}, and it is not counted twice"
+            ),
+        };
+        let reason = format!("the provider says that it was paid and not how much; {wants}{asked}");
         return (State::Waiting, reason);
     }
     match position.unfinished {

@@ -421,6 +421,25 @@ async fn an_amount_may_come_with_the_link_before_or_after_the_payment() {
 }
 
 #[tokio::test]
+async fn the_amount_of_an_order_is_counted_once() {
+    let mut bench = by_order();
+    let mut there = There::default();
+    bench.deliver(unpriced("pi_1", "ord_1")).await;
+    bench.deliver(unpriced("pi_2", "ord_1")).await;
+    let word = bench.word();
+    bench
+        .ledger
+        .link(order_link(Some(2500)), word)
+        .await
+        .unwrap();
+    bench.run(&mut there).await;
+    assert_eq!(there.sum(), 2500);
+    let second = bench.payment("pi_2").await;
+    assert_eq!(second.state, "waiting");
+    assert!(second.reason.unwrap().contains("was counted for pi_1"));
+}
+
+#[tokio::test]
 async fn the_providers_own_amount_beats_a_links() {
     let mut bench = by_order();
     let mut there = There::default();

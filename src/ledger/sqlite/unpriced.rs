@@ -8,6 +8,7 @@ use rusqlite::params;
 use super::LedgerError;
 use super::record::{Origin, Place};
 use super::tx::{Tx, from_word};
+use crate::ledger::book::Unsaid;
 use crate::movement::{Fact, Unpriced};
 
 impl Tx<'_> {
@@ -34,28 +35,41 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// The captures without an amount: the kind and the id of the link that may
-    /// say it.
-    pub(super) fn unpriced(&self, payment: i64) -> Result<Vec<(String, String)>, LedgerError> {
+    /// The captures without an amount: the link that may say it, and who took
+    /// its amount where another payment did.
+    pub(super) fn unpriced(&self, payment: i64) -> Result<Vec<Unsaid>, LedgerError> {
         self.all(
-            "SELECT DISTINCT link_kind, coalesce(clues.value, '') FROM unpriced
+            "SELECT DISTINCT link_kind, coalesce(clues.value, ''), taker.payment_id FROM unpriced
+             JOIN payments USING (payment)
              LEFT JOIN clues ON clues.payment = unpriced.payment AND clues.field = link_kind
+             LEFT JOIN links ON links.external_id = clues.value AND links.kind = link_kind
+                  AND links.source = payments.source AND links.scope = ''
+             LEFT JOIN payments AS taker ON taker.payment = links.priced
              WHERE unpriced.payment = ?1",
             [payment],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            |row| {
+                Ok(Unsaid {
+                    link_kind: row.get(0)?,
+                    id: row.get(1)?,
+                    taken_by: row.get(2)?,
+                })
+            },
         )
     }
 
     /// Gives every capture its amount whose link says one: from then on it is a
-    /// fact like any other, and what the provider's API says beats it.
+    /// fact like any other, and what the provider's API says beats it. An order's
+    /// amount is taken by one payment: a second one would pay the partner twice.
     pub(super) fn price(&self, payment: i64) -> Result<(), LedgerError> {
         let priced = self.all(
-            "SELECT link_kind, fact, unpriced.delivery, links.amount, links.currency FROM unpriced
+            "SELECT link_kind, fact, unpriced.delivery, links.amount, links.currency, clues.value
+             FROM unpriced
              JOIN payments USING (payment)
              JOIN clues ON clues.payment = unpriced.payment AND clues.field = link_kind
              JOIN links ON links.external_id = clues.value AND links.kind = link_kind
                   AND links.source = payments.source AND links.scope = ''
-             WHERE unpriced.payment = ?1 AND links.amount IS NOT NULL",
+             WHERE unpriced.payment = ?1 AND links.amount IS NOT NULL
+                   AND coalesce(links.priced, unpriced.payment) = unpriced.payment",
             [payment],
             |row| {
                 let (kind, text): (String, String) = (row.get(0)?, row.get(1)?);
@@ -65,10 +79,16 @@ impl Tx<'_> {
                 if let Some(code) = row.get::<_, Option<String>>(4)? {
                     fact.currency = from_word(code)?;
                 }
-                Ok((kind, text, row.get::<_, i64>(2)?, fact))
+                Ok((
+                    kind,
+                    text,
+                    row.get::<_, i64>(2)?,
+                    fact,
+                    row.get::<_, String>(5)?,
+                ))
             },
         )?;
-        for (kind, text, delivery, fact) in priced {
+        for (kind, text, delivery, fact, id) in priced {
             let origin = Origin {
                 delivery: Some(delivery),
                 said_by: None,
@@ -78,6 +98,11 @@ impl Tx<'_> {
             self.run(
                 "DELETE FROM unpriced WHERE payment = ?1 AND link_kind = ?2 AND fact = ?3",
                 params![payment, kind, text],
+            )?;
+            self.run(
+                "UPDATE links SET priced = ?1 WHERE external_id = ?2 AND kind = ?3 AND scope = ''
+                   AND source = (SELECT source FROM payments WHERE payment = ?1)",
+                params![payment, id, kind],
             )?;
         }
         Ok(())

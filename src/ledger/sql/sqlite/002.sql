@@ -34,3 +34,6 @@ CREATE TABLE unpriced (
     delivery  INTEGER NOT NULL REFERENCES deliveries,
     PRIMARY KEY (payment, link_kind, fact)
 ) STRICT, WITHOUT ROWID;
+
+-- The payment that took the amount of a link: one order is paid once.
+ALTER TABLE links ADD COLUMN priced INTEGER REFERENCES payments;
