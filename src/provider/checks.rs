@@ -129,13 +129,18 @@ pub fn time(field: &str, seconds: Option<i64>) -> Result<Option<Time>, Unreadabl
     }
 }
 
-/// Reads the JSON object that stands at `at`. The second, slower pass runs only to name the
-/// field at fault; no name in `T` may come from the document.
+/// Reads the JSON object that stands at `at`.
 pub fn object<'a, T: Deserialize<'a>>(at: &str, text: &'a str) -> Result<T, Unreadable> {
     // The derived readers also take an array for an object, member by member.
     if !text.trim_start().starts_with('{') {
         return Err(Unreadable::field(&path(at, ""), "is not a JSON object"));
     }
+    decode(at, text)
+}
+
+/// Reads the JSON that stands at `at`. The second, slower pass runs only to name
+/// the field at fault; no name in `T` may come from the document.
+pub fn decode<'a, T: Deserialize<'a>>(at: &str, text: &'a str) -> Result<T, Unreadable> {
     let error = match serde_json::from_str(text) {
         Ok(value) => return Ok(value),
         Err(error) => error,

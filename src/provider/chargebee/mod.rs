@@ -104,7 +104,7 @@ impl Provider for Chargebee {
         if !body.trim_start().starts_with('{') {
             return Err(Unreadable::because("the body is not a JSON object"));
         }
-        let envelope: Envelope<'_> = decode("", body)?;
+        let envelope: Envelope<'_> = checks::decode("", body)?;
         let name = checks::id("event_type", envelope.event_type.as_ref())?;
         let name = checks::needed("event_type", name)?;
         let mut reading = Reading {
@@ -123,7 +123,7 @@ impl Provider for Chargebee {
             at: checks::needed("occurred_at", at)?,
         };
         let content = checks::needed(CONTENT, envelope.content)?;
-        let content: Content<'_> = decode(CONTENT, content.get())?;
+        let content: Content<'_> = checks::decode(CONTENT, content.get())?;
         match name {
             "customer_changed" | "customer_created" => {
                 let customer = content.customer.as_ref();
@@ -180,41 +180,6 @@ fn foreign(envelope: &Envelope<'_>, name: &str) -> Option<&'static str> {
         ("invoice" | "credit", _) => "the money behind it is reported by its own payment event",
         _ => "events of this type say nothing about payments, refunds or customer keys",
     })
-}
-
-/// Reads JSON. The second, slower pass runs only to name the field at fault.
-fn decode<'a, T: Deserialize<'a>>(at: &str, text: &'a str) -> Result<T, Unreadable> {
-    let error = match serde_json::from_str(text) {
-        Ok(value) => return Ok(value),
-        Err(error) => error,
-    };
-    match error.classify() {
-        serde_json::error::Category::Eof => Err(Unreadable::because("the JSON ends too early")),
-        serde_json::error::Category::Data => Err(Unreadable::field(
-            &path(at, &fault::<T>(text)),
-            "is not of the type that Chargebee documents",
-        )),
-        _ => Err(Unreadable::because("the body is not JSON")),
-    }
-}
-
-/// The path of the field that cannot be read. No name in it comes from the
-/// document: what merchants name is read by other means.
-fn fault<'a, T: Deserialize<'a>>(text: &'a str) -> String {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
-        Ok(_) => String::new(),
-        Err(error) => error.path().to_string(),
-    }
-}
-
-fn path(at: &str, within: &str) -> String {
-    match (at, within) {
-        ("", "" | ".") => "the body".to_owned(),
-        (at, "" | ".") => at.to_owned(),
-        ("", within) => within.to_owned(),
-        (at, within) => format!("{at}.{within}"),
-    }
 }
 
 #[cfg(test)]

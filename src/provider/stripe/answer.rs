@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::objects::{Customer, Invoice, Kind, List, Refund, Text};
 use super::thin::REFUNDS;
-use super::{Event, Stripe, charge, checks, customer, decode, ignore_if_silent, read_object};
+use super::{Event, Stripe, charge, checks, customer, ignore_if_silent, read_object};
 use crate::movement::{Authority, Reading, Subject};
 use crate::provider::{Asked, Unreadable};
 use crate::time::SECOND_MS;
@@ -46,7 +46,7 @@ pub fn read(stripe: &Stripe, asked: &Asked, body: &str) -> Result<Reading, Unrea
     match asked.kind.as_str() {
         REFUNDS => refunds(&event, asked, body, &mut reading)?,
         kind => {
-            let Own { id } = decode("", body)?;
+            let Own { id } = checks::decode("", body)?;
             if checks::needed_id("id", id.as_ref())? != asked.id {
                 return Err(Unreadable::field("id", "is not the one that was asked for"));
             }
@@ -64,7 +64,7 @@ fn object(
     body: &str,
     reading: &mut Reading,
 ) -> Result<(), Unreadable> {
-    let said: Kind<'_> = decode("", body)?;
+    let said: Kind<'_> = checks::decode("", body)?;
     if said.object.is_some_and(|Text(said)| said != kind) {
         return Err(Unreadable::field(
             "object",
@@ -73,11 +73,11 @@ fn object(
     }
     let why = match kind {
         "customer" => {
-            let customer: Customer<'_> = decode("", body)?;
+            let customer: Customer<'_> = checks::decode("", body)?;
             (customer.deleted == Some(true)).then_some(customer::DELETED)
         }
         "invoice" => {
-            let invoice: Invoice<'_> = decode("", body)?;
+            let invoice: Invoice<'_> = checks::decode("", body)?;
             let paid = invoice.status.is_none_or(|Text(status)| status == "paid");
             (!paid).then_some("an invoice counts once it is paid")
         }
@@ -97,7 +97,7 @@ fn refunds(
     body: &str,
     reading: &mut Reading,
 ) -> Result<(), Unreadable> {
-    let Refunds { data, has_more } = decode("", body)?;
+    let Refunds { data, has_more } = checks::decode("", body)?;
     if has_more == Some(true) {
         let why = "says that there are more than 100 refunds";
         return Err(Unreadable::field("has_more", why));

@@ -210,7 +210,7 @@ impl Provider for Stripe {
         if let Some(asked) = &document.kept.asked {
             return answer::read(self, asked, body);
         }
-        let envelope: Envelope<'_> = decode("", body)?;
+        let envelope: Envelope<'_> = checks::decode("", body)?;
         let name = checks::needed("type", checks::id("type", envelope.name.as_ref())?)?;
         let mut reading = Reading {
             delivery_id: checks::id("id", envelope.id.as_ref())?.map(str::to_owned),
@@ -315,7 +315,7 @@ fn read(
     object: &str,
     reading: &mut Reading,
 ) -> Result<(), Unreadable> {
-    let kind: Kind<'_> = decode(OBJECT, object)?;
+    let kind: Kind<'_> = checks::decode(OBJECT, object)?;
     let kind = match &kind.object {
         Some(kind) => kind.0.as_ref(),
         None => kind_by_name(event.name),
@@ -332,14 +332,14 @@ fn read_object(
     reading: &mut Reading,
 ) -> Result<(), Unreadable> {
     match kind {
-        "charge" => charge::read(stripe, event, &decode(OBJECT, object)?, reading),
-        "refund" => charge::read_refund(stripe, event, &decode(OBJECT, object)?, reading),
-        "dispute" => dispute::read(stripe, event, &decode(OBJECT, object)?, reading),
-        "invoice" => invoice::read(stripe, event, &decode(OBJECT, object)?, reading),
+        "charge" => charge::read(stripe, event, &checks::decode(OBJECT, object)?, reading),
+        "refund" => charge::read_refund(stripe, event, &checks::decode(OBJECT, object)?, reading),
+        "dispute" => dispute::read(stripe, event, &checks::decode(OBJECT, object)?, reading),
+        "invoice" => invoice::read(stripe, event, &checks::decode(OBJECT, object)?, reading),
         "invoice_payment" => {
-            invoice::read_payment(stripe, event, &decode(OBJECT, object)?, reading)
+            invoice::read_payment(stripe, event, &checks::decode(OBJECT, object)?, reading)
         }
-        "customer" => customer::read(event, &decode(OBJECT, object)?, reading),
+        "customer" => customer::read(event, &checks::decode(OBJECT, object)?, reading),
         _ => {
             reading.ignored = Some("the event carries an object of a kind that is not read".into());
             Ok(())
@@ -381,40 +381,6 @@ fn ignore_if_silent(reading: &mut Reading, why: &str) {
 
 /// The path of the object in an event.
 const OBJECT: &str = "data.object";
-
-/// Reads JSON. The second, slower pass runs only to name the field at fault.
-fn decode<'a, T: Deserialize<'a>>(at: &str, text: &'a str) -> Result<T, Unreadable> {
-    let error = match serde_json::from_str(text) {
-        Ok(value) => return Ok(value),
-        Err(error) => error,
-    };
-    match error.classify() {
-        serde_json::error::Category::Eof => Err(Unreadable::because("the JSON ends too early")),
-        serde_json::error::Category::Data => Err(Unreadable::field(
-            &path(at, fault::<T>(text)),
-            "is not of the type that Stripe documents",
-        )),
-        _ => Err(Unreadable::because("the body is not JSON")),
-    }
-}
-
-/// The path of the field that cannot be read, without its names from metadata.
-fn fault<'a, T: Deserialize<'a>>(text: &'a str) -> String {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
-        Ok(_) => String::new(),
-        Err(error) => error.path().to_string(),
-    }
-}
-
-fn path(at: &str, within: String) -> String {
-    match (at, within.as_str()) {
-        ("", "" | ".") => "the body".to_owned(),
-        (at, "" | ".") => at.to_owned(),
-        ("", _) => within,
-        (at, within) => format!("{at}.{within}"),
-    }
-}
 
 #[cfg(test)]
 mod tests {
