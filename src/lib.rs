@@ -24,6 +24,7 @@ pub mod plan;
 pub mod position;
 pub mod provider;
 pub mod readback;
+pub mod reconcile;
 pub mod sandbox;
 pub mod serve;
 pub mod time;

@@ -116,6 +116,15 @@ pub(super) enum Command {
         #[arg(long, default_value = "")]
         reason: String,
     },
+    /// Compare the ledger with the destination's own list; exit 3 where they differ
+    Reconcile {
+        /// Only transactions from here on: RFC 3339, a date, or 7d
+        #[arg(long, value_name = "T")]
+        since: Option<String>,
+        /// Write down what the destination holds, so that what we owe is due again
+        #[arg(long)]
+        fix: bool,
+    },
     /// Run the PartnerStack-compatible sandbox alone
     Sandbox(Sandbox),
     /// Try it all: sandbox, service and signed traffic

@@ -5,6 +5,7 @@
 
 mod args;
 mod check;
+mod reconcile;
 mod show;
 mod verbs;
 
@@ -70,6 +71,9 @@ async fn dispatch(args: Args, env: &Env) -> anyhow::Result<u8> {
     match args.command {
         Command::Serve => serve(file, env).await,
         Command::Check { offline } => check::check(&config(file, env, true)?, offline, talk).await,
+        Command::Reconcile { since, fix } => {
+            reconcile::run(config(file, env, true)?, since.as_deref(), fix, talk).await
+        }
         Command::Sandbox(sandbox) => verbs::sandbox(sandbox, env).await,
         Command::Demo { once } => crate::demo::run(once).await,
         Command::Completions { shell } => {

@@ -11,6 +11,7 @@
 //! the call, and an unknown row allows nothing but a read-back.
 
 pub mod book;
+mod compare;
 mod delivery;
 mod figures;
 mod inquiry;
@@ -24,6 +25,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use compare::{Comparison, Difference, Differs, Unlisted};
 pub use delivery::{Delivery, Recorded, Taken};
 pub use figures::{BooksLine, Summary};
 pub use inquiry::{Answer, Asking};
@@ -32,7 +34,7 @@ pub use turn::{
     Begun, Binding, Bound, Claim, Note, Outgoing, ReadBack, Seen, Settled, Turn, Unknown,
 };
 
-use crate::destination::Outcome;
+use crate::destination::{self, Outcome};
 use crate::time::{Clock, Time};
 use book::SourceTerms;
 use story::Story;
@@ -265,6 +267,42 @@ impl Ledger {
     /// [`LedgerError::NotFound`].
     pub async fn story(&self, source: &str, id: &str) -> Result<Story, LedgerError> {
         self.store().story(source, id).await
+    }
+
+    /// Compares one page of the destination's own list with what the ledger
+    /// believes, and notes that its rows were seen.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn compare(
+        &self,
+        comparison: Comparison,
+        rows: Vec<destination::Row>,
+    ) -> Result<Vec<Difference>, LedgerError> {
+        self.store().compare(comparison, rows).await
+    }
+
+    /// A page of transactions that the ledger believes live and that no page of
+    /// a complete list showed.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn unlisted(
+        &self,
+        comparison: Comparison,
+        after: Option<(i64, u32)>,
+    ) -> Result<Unlisted, LedgerError> {
+        self.store().unlisted(comparison, after).await
+    }
+
+    /// Writes down what the destination holds where it differs, and answers how
+    /// many transactions that were. Nothing is posted again by this: what is
+    /// missing is held for a person.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn correct(&self, differences: Vec<Difference>) -> Result<usize, LedgerError> {
+        self.store().correct(differences).await
     }
 
     /// Figures for metrics and summaries.

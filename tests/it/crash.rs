@@ -201,6 +201,8 @@ async fn a_service_killed_at_any_moment_loses_nothing_and_pays_nothing_twice() {
     let tale = Arc::into_inner(tale).unwrap().into_inner().unwrap();
     let (payments, sent) = (tale.expected.len(), tale.sent);
     let acknowledged = check(&folder, tale).await;
+    // The destination's own list agrees, by the command that people use.
+    folder.expect(0, &["reconcile"]);
     assert_eq!(running.terminate().code(), Some(0));
     let calls = folder.sandbox.requests();
     let faults = calls.iter().filter(|call| call.fault.is_some()).count();

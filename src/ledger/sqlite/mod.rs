@@ -7,6 +7,7 @@
 //! every statement belongs to a verb.
 
 mod begin;
+mod compare;
 mod customers;
 mod inquire;
 mod links;

@@ -1,0 +1,146 @@
+//! The ledger against the destination's own list: clean where nobody meddled,
+//! and every kind of meddling told by its name.
+
+use serde_json::json;
+use tributary::ledger::Difference;
+use tributary::reconcile::{ReconcileError, Reconciled, reconcile};
+use tributary::time::{Clock, Time};
+
+use crate::world::*;
+
+/// Compares, and answers each difference as `word key ledger destination`.
+async fn compare(world: &World, fix: bool) -> (Reconciled, Vec<String>) {
+    let app = &world.service().app;
+    let destination = app.destinations().unwrap().remove(0);
+    let mut told = Vec::new();
+    let done = reconcile(
+        &app.ledger,
+        &destination,
+        &Clock::Machine,
+        (Time(0), fix),
+        |difference: &Difference| {
+            told.push(format!(
+                "{} {} {} {}",
+                difference.differs.word(),
+                difference.key,
+                difference.ledger,
+                difference.destination
+            ));
+        },
+    )
+    .await
+    .unwrap();
+    told.sort();
+    (done, told)
+}
+
+/// Somebody posts to the destination past us.
+async fn meddle(world: &World, at: &str, key: &str, amount: i64) {
+    let created_at = Clock::Machine.now().ms();
+    let answer = world
+        .client
+        .post(format!("{at}/api/v2/transactions"))
+        .basic_auth("pk_live_1", Some("sk_live_1_secret"))
+        .json(&json!({
+            "key": key, "amount": amount, "currency": "USD", "customer_external_key": "acme",
+            "created_at": created_at,
+        }))
+        .send()
+        .await
+        .unwrap();
+    assert!(answer.status().is_success(), "{}", answer.status());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_difference_is_named_and_fixing_posts_nothing_that_is_missing() {
+    let mut world = World::new().await;
+    let at = world.config().destinations["ps"].base_url.clone();
+    world
+        .stripe("customer.created", customer("cus_A", "acme"))
+        .await;
+    for number in 1..=5 {
+        let id = format!("ch_{number}");
+        let sale = charge(&id, 1000 * number, Some("cus_A"));
+        world.stripe("charge.succeeded", sale).await;
+    }
+    world
+        .stripe("refund.created", refund("re_4", "ch_4", 4000))
+        .await;
+    world
+        .stripe("refund.created", refund("re_5", "ch_5", 500))
+        .await;
+    for number in 1..=5 {
+        world.wait_for(&format!("ch_{number}"), "settled").await;
+    }
+    let (done, told) = compare(&world, false).await;
+    assert_eq!((told, done.differences), (vec![], 0));
+    assert!(done.listed >= 5, "{done:?}");
+
+    // One is deleted past us, one comes twice, one comes back with another
+    // amount, one that we deleted comes back, and two are not ours.
+    assert!(world.sandbox.delete_transaction("stripe:ch_1"));
+    meddle(&world, &at, "stripe:ch_2", 2000).await;
+    assert!(world.sandbox.delete_transaction("stripe:ch_3"));
+    meddle(&world, &at, "stripe:ch_3", 3100).await;
+    meddle(&world, &at, "stripe:ch_4", 4000).await;
+    meddle(&world, &at, "stripe:ch_9", 9000).await;
+    meddle(&world, &at, "by-hand", 700).await;
+    let expected = [
+        "changed stripe:ch_3 3000 3100",
+        "extra stripe:ch_4 0 4000",
+        "foreign by-hand 0 700",
+        "missing stripe:ch_1 1000 0",
+        "twice stripe:ch_2 2000 2000",
+        "unknown stripe:ch_9 0 9000",
+    ];
+    let (done, told) = compare(&world, false).await;
+    assert_eq!(told, expected);
+    let usd = ("acme".to_owned(), "USD".to_owned());
+    assert_eq!(done.sums[&usd], (6000, 18_800));
+    // A look changes nothing.
+    assert_eq!(world.payment("ch_1").await.state, "settled");
+
+    let posts = world.sandbox.transactions().len();
+    let (done, told) = compare(&world, true).await;
+    assert_eq!((told.len(), done.corrected), (6, 4));
+    for id in ["ch_1", "ch_2", "ch_3"] {
+        assert_eq!(world.payment(id).await.state, "held", "{id}");
+    }
+    // What is there too much is owed its deletion, and the forwarder does it.
+    world.wait_for("ch_4", "settled").await;
+    assert_eq!(world.held("ch_4"), 0);
+    assert_eq!(
+        world.sandbox.transactions().len(),
+        posts,
+        "nothing is posted"
+    );
+    assert_eq!(world.payment("ch_5").await.state, "settled");
+    // What a person has to decide about is told again, in the same words or "extra".
+    let (_, told) = compare(&world, false).await;
+    assert!(
+        !told
+            .iter()
+            .any(|it| it.contains("ch_4") || it.contains("ch_5")),
+        "{told:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_list_nothing_is_said() {
+    let world = World::with("v2_available = false\npartial_refunds = \"negative\"").await;
+    let app = &world.service().app;
+    let destination = app.destinations().unwrap().remove(0);
+    let answer = reconcile(
+        &app.ledger,
+        &destination,
+        &Clock::Machine,
+        (Time(0), true),
+        |_| {},
+    )
+    .await;
+    assert!(
+        matches!(answer, Err(ReconcileError::NoList(_))),
+        "{answer:?}"
+    );
+    world.strike().await;
+}
