@@ -24,7 +24,7 @@ use super::problem::Problem;
 use crate::app::App;
 use crate::ledger::{Delivery, LedgerError, Recorded};
 use crate::metrics::{DELIVERIES, SECRET_MATCHES};
-use crate::provider::{Document, Kept, Request};
+use crate::provider::{Document, KIND_IN_PATH, Kept, Request};
 
 /// How long a provider waits for the ledger: Paysight allows 2 s in all, Recurly 5 s.
 const RECORD_MS: u64 = 1_500;
@@ -112,6 +112,7 @@ async fn deliver(
         .sources
         .get(name)
         .filter(|source| !source.retired)
+        .filter(|source| place.rest.is_none() || KIND_IN_PATH.contains(&source.provider.name()))
         .ok_or_else(|| Problem::not_found("there is no such source"))?;
     let body = read_body(body, WEBHOOK_MAX_BYTES, &intake.room).await?;
     let request = Request {

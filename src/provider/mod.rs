@@ -49,6 +49,10 @@ pub const NAMES: &[&str] = &[
 /// Payments API notes (port 443) and Pyng's draft. Of the others it is not known.
 pub const HTTPS_ONLY: &[&str] = &["chargify", "paysafe", "pyng", "stripe"];
 
+/// Providers that have a URL for each kind of event, whose name stands at the
+/// end of the path. For the others there is nothing behind the source's own.
+pub const KIND_IN_PATH: &[&str] = &["paysight"];
+
 /// Builds the provider called `name` from the settings of its source.
 ///
 /// # Errors

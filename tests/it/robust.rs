@@ -405,3 +405,20 @@ async fn a_delivery_from_elsewhere_is_refused_whatever_it_carries() {
     assert_eq!(statuses, [401, 401, 200]);
     world.strike().await;
 }
+
+#[tokio::test]
+async fn only_who_names_events_in_the_path_has_urls_below_its_own() {
+    let world = World::new().await;
+    let body = event("evt_1", "customer.created", json!({"id": "cus_1"})).to_string();
+    let mut statuses = Vec::new();
+    for path in [
+        "/webhooks/stripe/new-transaction",
+        "/webhooks/stripe/t/x/y",
+        "/webhooks/stripe",
+    ] {
+        let header = signature(SECRET, &body, now_s());
+        statuses.push(world.post(path, &header, body.clone()).await.0);
+    }
+    assert_eq!(statuses, [404, 404, 200]);
+    world.strike().await;
+}
