@@ -78,6 +78,17 @@ impl Bench {
         }
     }
 
+    /// A bench on a ledger that was made elsewhere.
+    pub fn on(dir: TempDir, clock: Clock, ledger: Ledger) -> Bench {
+        Bench {
+            dir,
+            clock,
+            ledger,
+            terms: AllTerms::from([("stripe".to_owned(), terms("stripe"))]),
+            deliveries: 1_000,
+        }
+    }
+
     /// Closes the ledger as a crash would leave it to a new process, and opens it again.
     pub async fn restart(&mut self) {
         self.ledger.close().await;

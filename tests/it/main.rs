@@ -24,4 +24,5 @@ mod recurly;
 mod robust;
 mod sim;
 mod tidy;
+mod upgrade;
 mod world;

@@ -1,5 +1,5 @@
--- The SQLite ledger, version 2: what the providers' APIs are asked, and payments
--- whose amount no webhook says.
+-- The SQLite ledger, version 2: what the providers' APIs are asked, payments whose
+-- amount no webhook says, and what a comparison with the destination saw.
 
 -- One question to a provider's API. A document that says too little raises it,
 -- or a payment that cannot go on without it.
@@ -37,3 +37,6 @@ CREATE TABLE unpriced (
 
 -- The payment that took the amount of a link: one order is paid once.
 ALTER TABLE links ADD COLUMN priced INTEGER REFERENCES payments;
+
+-- When a comparison with the destination's own list last saw a transaction.
+ALTER TABLE transactions ADD COLUMN listed_at INTEGER;

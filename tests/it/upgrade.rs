@@ -1,0 +1,104 @@
+//! Ledgers that older versions made: each opens, says what it said before, and
+//! goes on exactly. `fixtures/ledgers/<version>.sql` is such a ledger as text.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tributary::ledger::book::State;
+use tributary::ledger::{Filter, LedgerError, Opening};
+use tributary::time::Clock;
+
+use tributary::ledger::{AllTerms, Ledger};
+
+use crate::bench::{Bench, START, There, charge, customer, terms};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/ledgers")
+}
+
+/// A ledger's file made from its text, with its version.
+fn made(version: i64) -> (tempfile::TempDir, PathBuf) {
+    let text = fs::read_to_string(folder().join(format!("{version}.sql"))).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("ledger.db");
+    let conn = rusqlite::Connection::open(&file).unwrap();
+    conn.execute_batch(&text).unwrap();
+    assert_eq!(version_of(&conn), version, "{version}.sql says its version");
+    (dir, file)
+}
+
+fn version_of(conn: &rusqlite::Connection) -> i64 {
+    conn.pragma_query_value(None, "user_version", |row| row.get(0))
+        .unwrap()
+}
+
+fn open(file: &Path, clock: &Clock) -> Result<Ledger, LedgerError> {
+    Ledger::open(Opening {
+        url: format!("sqlite:{}", file.display()),
+        terms: AllTerms::from([("stripe".to_owned(), terms("stripe"))]),
+        clock: clock.clone(),
+        serve: true,
+    })
+}
+
+#[tokio::test]
+async fn every_older_ledger_opens_and_goes_on() {
+    let (_fresh, latest) = {
+        let bench = Bench::new();
+        let file = bench.dir.path().join("ledger.db");
+        let conn = rusqlite::Connection::open(&file).unwrap();
+        (bench.dir, version_of(&conn))
+    };
+    assert!(latest > 1);
+    for version in 1..latest {
+        let (dir, file) = made(version);
+        let clock = Clock::held(START.plus(400 * tributary::time::DAY_MS));
+        let ledger = open(&file, &clock).unwrap();
+        let mut bench = Bench::on(dir, clock, ledger);
+        let stands = |id: &str, state: &str, net, forwarded| {
+            (id.to_owned(), state.to_owned(), net, forwarded)
+        };
+        let page = bench.ledger.payments(Filter::default(), 50).await.unwrap();
+        let mut before: Vec<_> = page
+            .items
+            .iter()
+            .map(|it| stands(&it.payment_id, it.state, it.net, it.forwarded))
+            .collect();
+        before.sort();
+        let expected = [
+            stands("ch_back", "settled", Some(0), 0),
+            stands("ch_nobody", "unattributed", Some(700), 0),
+            stands("ch_part", "settled", Some(2500), 2500),
+            stands("ch_sold", "settled", Some(4999), 4999),
+            stands("payment_intent:pi_ch_later", "waiting", None, 0),
+        ];
+        assert_eq!(before, expected, "version {version}");
+        let story = bench.ledger.story("stripe", "ch_part").await.unwrap();
+        assert_eq!(story.transactions.len(), 2, "{story:?}");
+
+        // What waited goes on, and nothing that was forwarded is forwarded again.
+        let mut there = There::default();
+        bench.deliver(charge("ch_later", 900, Some("cus_C"))).await;
+        bench
+            .deliver(customer("cus_B", "acme", 1_900_000_000))
+            .await;
+        bench.run(&mut there).await;
+        assert_eq!(there.sum_of("ch_later"), 700);
+        assert_eq!(there.sum_of("ch_nobody"), 700);
+        assert_eq!(there.sum(), 1400);
+        assert_eq!(bench.state("ch_sold").await, State::Settled);
+    }
+}
+
+#[tokio::test]
+async fn a_ledger_of_a_newer_version_is_refused() {
+    let (_dir, file) = made(1);
+    let conn = rusqlite::Connection::open(&file).unwrap();
+    conn.pragma_update(None, "user_version", 99).unwrap();
+    drop(conn);
+    let refused = open(&file, &Clock::held(START)).map(|_| ());
+    assert!(
+        matches!(&refused, Err(LedgerError::Unusable(why)) if why.contains("use a newer program")),
+        "{refused:?}"
+    );
+}
