@@ -19,6 +19,8 @@ mod golden;
 mod inquire;
 mod keyset;
 mod ledger;
+mod outage;
+mod power;
 mod recorded;
 mod recurly;
 mod robust;

@@ -142,3 +142,22 @@ async fn a_ledger_moved_away_takes_nothing_until_it_is_back() {
     keep(&store, "after", 10).await.unwrap();
     assert_eq!(kept(&store).await, ["after", "before"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_is_synced_before_it_is_answered_also_after_a_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("ledger.db"));
+    let settings = |tx: &Tx<'_>| {
+        let read = |name| {
+            tx.conn
+                .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+        };
+        Ok((read("synchronous")?, read("foreign_keys")?))
+    };
+    // 2 is FULL: the log is synced at each commit.
+    assert_eq!(store.write(settings).await.unwrap(), (2, 1));
+    pragma(&store, "query_only", 1).await;
+    assert!(keep(&store, "lost", 10).await.is_err());
+    wait(&store, Result::is_ok).await;
+    assert_eq!(store.write(settings).await.unwrap(), (2, 1));
+}
