@@ -144,6 +144,10 @@ impl Service {
         let mut terminate = listen_to(SignalKind::terminate())?;
         let mut interrupt = listen_to(SignalKind::interrupt())?;
         let mut hang_up = listen_to(SignalKind::hangup())?;
+        // A limit on the size of files is a fault of the disk, which intake answers
+        // with 503, and no reason to die.
+        let too_large = rustix::process::Signal::XFSZ.as_raw();
+        let _kept = listen_to(SignalKind::from_raw(too_large))?;
         tracing::info!(public = %self.public, admin = %self.admin, "listening");
         loop {
             tokio::select! {

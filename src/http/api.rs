@@ -84,6 +84,7 @@ impl From<LedgerError> for Problem {
             LedgerError::NotFound(why) => Problem::not_found(why),
             LedgerError::Refused(why) => Problem::conflict(why),
             LedgerError::Unavailable(why) => Problem::unavailable(why, 1),
+            LedgerError::Damaged => Problem::unavailable(LedgerError::Damaged.to_string(), 1),
             LedgerError::Unusable(why) => {
                 tracing::error!(why, "the ledger failed a request");
                 Problem::unavailable("the ledger failed", 60)

@@ -48,9 +48,13 @@ pub enum LedgerError {
     /// Try again: busy, full or stalled. Intake answers 503.
     #[error("the ledger cannot take it now: {0}")]
     Unavailable(String),
-    /// Do not try again without a person: not ours, too new, damaged.
+    /// Do not try again without a person: not ours, too new.
     #[error("{0}")]
     Unusable(String),
+    /// A page of the file is not what was written. Nothing more is taken until
+    /// a person has restored a backup and started again: 503.
+    #[error("the ledger's file is damaged or is no ledger; restore a backup and start again")]
+    Damaged,
     /// The request itself cannot be done; says why.
     #[error("{0}")]
     Refused(String),

@@ -125,7 +125,7 @@ impl Bench {
         self.ledger.record(delivery).await
     }
 
-    fn delivery(&mut self, source: &str, mut reading: Reading) -> Delivery {
+    pub fn delivery(&mut self, source: &str, mut reading: Reading) -> Delivery {
         self.deliveries += 1;
         if reading.delivery_id.is_none() {
             reading.delivery_id = Some(format!("evt_{}", self.deliveries));

@@ -24,6 +24,20 @@ pub(super) const LOOKS_MOST: u8 = 64;
 /// transaction is read back.
 pub(super) const REPORT_MS: i64 = 30 * SECOND_MS;
 
+/// The next payment of a lane that is due: one seek at any backlog.
+pub(super) const NEXT_DUE: &str = "SELECT payment FROM payments
+    WHERE destination = ?1 AND turn = ?2 AND turn > 0 AND lane = ?3 AND due_at <= ?4
+    ORDER BY due_at LIMIT 1";
+
+/// Whether a read-back is due in either lane.
+pub(super) const READ_BACK_DUE: &str = "SELECT payment FROM payments
+    WHERE destination = ?1 AND turn = ?2 AND turn > 0 AND lane IN (0, 1) AND due_at <= ?3
+    LIMIT 1";
+
+/// Whether it is time to ask for an unknown customer again.
+pub(super) const PROBE_DUE: &str = "SELECT 1 FROM customers
+    WHERE destination = ?1 AND next_probe_at <= ?2 LIMIT 1";
+
 impl Store {
     /// As [`crate::ledger::Ledger::begin`].
     pub(in crate::ledger) async fn begin(
@@ -96,11 +110,10 @@ impl Tx<'_> {
 
     /// Whether a turn could do anything at all: four index seeks.
     fn anything_due(&self, destination: &str) -> Result<bool, LedgerError> {
-        let probe: Option<i64> = self.one(
-            "SELECT 1 FROM customers WHERE destination = ?1 AND next_probe_at <= ?2 LIMIT 1",
-            params![destination, self.now.ms()],
-            |row| row.get(0),
-        )?;
+        let probe: Option<i64> =
+            self.one(PROBE_DUE, params![destination, self.now.ms()], |row| {
+                row.get(0)
+            })?;
         Ok(probe.is_some()
             || self.next_due(destination, false)?.is_some()
             || self.read_backs_due(destination)?)
@@ -108,9 +121,7 @@ impl Tx<'_> {
 
     fn read_backs_due(&self, destination: &str) -> Result<bool, LedgerError> {
         let found: Option<i64> = self.one(
-            "SELECT payment FROM payments
-             WHERE destination = ?1 AND turn = ?2 AND turn > 0 AND lane IN (0, 1) AND due_at <= ?3
-             LIMIT 1",
+            READ_BACK_DUE,
             params![destination, READ_BACK, self.now.ms()],
             |row| row.get(0),
         )?;
@@ -125,9 +136,7 @@ impl Tx<'_> {
         let lanes = if backfill_first { [1, 0] } else { [0, 1] };
         for lane in lanes {
             let found = self.one(
-                "SELECT payment FROM payments
-                 WHERE destination = ?1 AND turn = ?2 AND turn > 0 AND lane = ?3 AND due_at <= ?4
-                 ORDER BY due_at LIMIT 1",
+                NEXT_DUE,
                 params![destination, CALL, lane, self.now.ms()],
                 |row| row.get(0),
             )?;
@@ -250,3 +259,7 @@ impl Tx<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "begin_tests.rs"]
+mod tests;

@@ -77,16 +77,22 @@ impl Store {
     }
 }
 
+/// The unknown customer whose turn it is to be asked for again.
+pub(super) const CUSTOMER_DUE: &str = "SELECT customer, customer_by FROM customers
+    WHERE destination = ?1 AND next_probe_at <= ?2 ORDER BY next_probe_at LIMIT 1";
+
+/// Who of an unknown customer's payments may be the probe.
+pub(super) const CUSTOMER_WAITING: &str = "SELECT payment FROM payments
+    WHERE destination = ?1 AND customer = ?2 AND customer_by = ?3 AND state = 'unattributed'
+    ORDER BY payment LIMIT ?4";
+
 impl Tx<'_> {
     /// One payment of a customer whom the destination did not know, once it is
     /// time to ask again: its post is the probe for all of them.
     pub(super) fn begin_probe(&self, destination: &str) -> Result<Option<Begun>, LedgerError> {
-        let due = self.one(
-            "SELECT customer, customer_by FROM customers
-             WHERE destination = ?1 AND next_probe_at <= ?2 ORDER BY next_probe_at LIMIT 1",
-            params![destination, self.now.ms()],
-            |row| read_customer(row, 0),
-        )?;
+        let due = self.one(CUSTOMER_DUE, params![destination, self.now.ms()], |row| {
+            read_customer(row, 0)
+        })?;
         let Some(customer) = due.flatten() else {
             return Ok(None);
         };
@@ -97,10 +103,13 @@ impl Tx<'_> {
             params![destination, customer.value, by_word(customer.by)],
         )?;
         let waiting = self.all(
-            "SELECT payment FROM payments
-             WHERE destination = ?1 AND customer = ?2 AND customer_by = ?3 AND state = 'unattributed'
-             ORDER BY payment LIMIT ?4",
-            params![destination, customer.value, by_word(customer.by), LOOKS_MOST],
+            CUSTOMER_WAITING,
+            params![
+                destination,
+                customer.value,
+                by_word(customer.by),
+                LOOKS_MOST
+            ],
             |row| row.get(0),
         )?;
         for payment in waiting {

@@ -25,6 +25,7 @@ mod writer;
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rusqlite::Connection;
@@ -44,8 +45,6 @@ pub struct Store {
     readers: Mutex<Vec<Connection>>,
     path: PathBuf,
     shared: Arc<Shared>,
-    /// True for the one process that serves.
-    serving: bool,
     /// Held while this process serves; the system lets it go at any end.
     _lock: Option<File>,
 }
@@ -54,8 +53,28 @@ pub struct Store {
 struct Shared {
     terms: AllTerms,
     clock: Clock,
+    /// True for the one process that serves.
+    serving: bool,
     /// Why intake is closed, if it is.
     trouble: Mutex<Option<String>>,
+    /// Somebody read a page that is not what was written; it stays so.
+    damaged: AtomicBool,
+}
+
+impl Shared {
+    /// A fault that a reader or the writer met. What is damaged is told at once,
+    /// because nothing that is written on top of it could be believed.
+    fn met(&self, error: &LedgerError) {
+        if matches!(error, LedgerError::Damaged) && !self.damaged.swap(true, Ordering::SeqCst) {
+            let why = error.to_string();
+            tracing::error!(why, "the ledger is closed; intake answers 503");
+            *lock(&self.trouble) = Some(why);
+        }
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::SeqCst)
+    }
 }
 
 impl Store {
@@ -78,7 +97,9 @@ impl Store {
         let shared = Arc::new(Shared {
             terms: opening.terms,
             clock: opening.clock,
+            serving: opening.serve,
             trouble: Mutex::new(None),
+            damaged: AtomicBool::new(false),
         });
         let writer = Writer::start(conn, path.clone(), Arc::clone(&shared))?;
         Ok(Store {
@@ -86,7 +107,6 @@ impl Store {
             readers: Mutex::new(Vec::new()),
             path,
             shared,
-            serving: opening.serve,
             _lock: serving,
         })
     }
@@ -126,8 +146,10 @@ impl Store {
             answer.map(|answer| (conn, answer))
         };
         let joined = tokio::task::spawn_blocking(work).await;
-        let (conn, answer) =
-            joined.map_err(|_| LedgerError::Unavailable("a read was cut off".to_owned()))??;
+        let read = joined
+            .unwrap_or_else(|_| Err(LedgerError::Unavailable("a read was cut off".to_owned())));
+        // A connection that failed is not kept.
+        let (conn, answer) = read.inspect_err(|error| self.shared.met(error))?;
         let mut readers = lock(&self.readers);
         if readers.len() < READERS_KEPT {
             readers.push(conn);
@@ -157,7 +179,12 @@ impl Store {
     ) -> Result<Option<Time>, LedgerError> {
         let conn = schema::connect(&self.path)?;
         let now = self.shared.clock.now();
-        schema::switched_at(&conn, (source, provider), word, self.serving.then_some(now))
+        schema::switched_at(
+            &conn,
+            (source, provider),
+            word,
+            self.shared.serving.then_some(now),
+        )
     }
 }
 
@@ -186,9 +213,7 @@ fn classify(error: rusqlite::Error) -> LedgerError {
         Code::SystemIoFailure => {
             LedgerError::Unavailable("the disk failed to read or write the ledger".to_owned())
         }
-        Code::DatabaseCorrupt | Code::NotADatabase => LedgerError::Unusable(
-            "the ledger's file is damaged or is no ledger; restore a backup".to_owned(),
-        ),
+        Code::DatabaseCorrupt | Code::NotADatabase => LedgerError::Damaged,
         _ => LedgerError::Unusable(format!("the ledger refused a statement: {error}")),
     }
 }

@@ -38,6 +38,12 @@ const FAILED_LISTS_MS: [i64; 5] = [
     5 * MINUTE_MS,
 ];
 
+/// The read-backs of a lane that are due, the longest due first. Both lanes in one
+/// statement would sort all that is due.
+pub(super) const DUE_READ_BACKS: &str = "SELECT due_at, payment FROM payments
+    WHERE destination = ?1 AND turn = ?2 AND turn > 0 AND lane = ?3 AND due_at <= ?4
+    ORDER BY due_at LIMIT ?5";
+
 /// A transaction under read-back.
 struct Asked {
     seq: u32,
@@ -74,20 +80,20 @@ impl Store {
 
 impl Tx<'_> {
     fn unknowns(&self, destination: &str, limit: usize) -> Result<Vec<Unknown>, LedgerError> {
-        let due = self.all(
-            "SELECT payment FROM payments
-             WHERE destination = ?1 AND turn = ?2 AND turn > 0 AND lane IN (0, 1) AND due_at <= ?3
-             ORDER BY due_at LIMIT ?4",
-            params![
-                destination,
-                READ_BACK,
-                self.now.ms(),
-                i64::try_from(limit).unwrap_or(i64::MAX)
-            ],
-            |row| row.get::<_, i64>(0),
-        )?;
+        let most = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut due = Vec::new();
+        for lane in [0, 1] {
+            due.extend(self.all(
+                DUE_READ_BACKS,
+                params![destination, READ_BACK, lane, self.now.ms(), most],
+                |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
+            )?);
+        }
+        // The longest due first, whichever lane it is in.
+        due.sort_unstable();
+        due.truncate(limit);
         let mut unknowns = Vec::with_capacity(due.len());
-        for payment in due {
+        for (_, payment) in due {
             match self.claim_read_back(payment)? {
                 Some(unknown) => unknowns.push(unknown),
                 None => {

@@ -23,6 +23,10 @@ const VERSIONS: [&str; 2] = [
 /// milliseconds; a backup's read does not lock at all.
 const BUSY_TIMEOUT_MS: u64 = 5_000;
 
+/// How long the process that serves waits for one: less than a provider waits
+/// for its answer, so that the 503 and `/readyz` can say why.
+const SERVING_BUSY_TIMEOUT_MS: u64 = 1_000;
+
 /// Pages in the WAL before a checkpoint: a thousand keeps the longest stall
 /// near 15 ms, as measured before this was built.
 const CHECKPOINT_PAGES: i64 = 1_000;
@@ -61,6 +65,34 @@ pub(super) fn connect(path: &Path) -> Result<Connection, LedgerError> {
     let conn = Connection::open(path).map_err(|error| unusable(path, &error))?;
     set_up(&conn).map_err(|error| unusable(path, &error))?;
     Ok(conn)
+}
+
+/// Which file on which disk a path leads to.
+pub(super) type Identity = (u64, u64);
+
+/// The file that a path leads to now; `None` where there is none.
+pub(super) fn identity(path: &Path) -> Option<Identity> {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = std::fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
+}
+
+/// The writing connection after a fault. It makes no file: an empty one in the
+/// place of a ledger that vanished would take deliveries and know nothing.
+pub(super) fn reopen(path: &Path, serving: bool) -> Result<Connection, LedgerError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    set_up(&conn)?;
+    be_brief(&conn, serving)?;
+    Ok(conn)
+}
+
+/// Shortens the wait for other processes where providers wait in turn.
+pub(super) fn be_brief(conn: &Connection, serving: bool) -> Result<(), LedgerError> {
+    if serving {
+        conn.busy_timeout(std::time::Duration::from_millis(SERVING_BUSY_TIMEOUT_MS))?;
+    }
+    Ok(())
 }
 
 /// A new ledger is its owner's alone: the bodies in it are about people.

@@ -1,14 +1,18 @@
 //! The writer thread: all waiting commands in one commit, a savepoint each.
 //!
 //! A command's answer is given only after the commit. A command that fails
-//! takes back its own savepoint and nothing else; a commit that fails fails
-//! every command in it, and the file is opened afresh.
+//! takes back its own savepoint and nothing else; a fault of the disk, in a
+//! command or in the commit, fails every command of the batch, and the file is
+//! opened afresh. While there is trouble the thread tries by itself whether
+//! writing works again. It repairs nothing: a damaged file stays closed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rusqlite::Connection;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::tx::Tx;
@@ -23,14 +27,28 @@ const WAITING_MOST: usize = 4_096;
 /// busy listener, few enough that the first is not kept long.
 const BATCH_MOST: usize = 512;
 
+/// While there is trouble, how long to wait for a command before trying to write
+/// without one, in steps of [`LOOK_EVERY`]: a second, as nobody should stay
+/// closed longer than the disk.
+const LOOKS_BEFORE_PROBE: u32 = 20;
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
 /// A write that changes nothing of the books.
 const PROBE: &str = "INSERT INTO meta (name, value) VALUES ('probed_at', ?1)
     ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 
 /// What a command leaves behind: how to answer once the commit's fate is known.
 type Answer = Box<dyn FnOnce(Option<LedgerError>) + Send>;
-/// A command: runs inside its savepoint; true keeps it.
-type Run = Box<dyn FnOnce(&Tx<'_>) -> (bool, Answer) + Send>;
+/// A command: runs inside its savepoint, or is told why there is none.
+type Run = Box<dyn FnOnce(Result<&Tx<'_>, LedgerError>) -> (Fate, Answer) + Send>;
+
+/// What becomes of a command's savepoint.
+enum Fate {
+    Keep,
+    TakeBack,
+    /// The disk failed under it, and so under the whole batch.
+    Fault(LedgerError),
+}
 
 /// A command and whether it records a delivery, which is what commits are counted by.
 struct Command {
@@ -51,6 +69,7 @@ impl Writer {
         path: PathBuf,
         shared: Arc<Shared>,
     ) -> Result<Writer, LedgerError> {
+        schema::be_brief(&conn, shared.serving)?;
         let (sender, commands) = mpsc::channel(WAITING_MOST);
         let thread = std::thread::Builder::new()
             .name("ledger-writer".to_owned())
@@ -71,8 +90,14 @@ impl Writer {
         let closed = || LedgerError::Unavailable("nothing was written".to_owned());
         let (tell, told) = oneshot::channel();
         let run: Run = Box::new(move |tx| {
-            let result = verb(tx);
-            let keep = result.is_ok();
+            let result = tx.and_then(verb);
+            let fate = match &result {
+                Ok(_) => Fate::Keep,
+                Err(error @ (LedgerError::Unavailable(_) | LedgerError::Damaged)) => {
+                    Fate::Fault(again(error))
+                }
+                Err(_) => Fate::TakeBack,
+            };
             let answer: Answer = Box::new(move |failed| {
                 let result = match failed {
                     Some(error) => Err(error),
@@ -81,7 +106,7 @@ impl Writer {
                 // Nobody waits any more after a time-out; the commit stands all the same.
                 let _ = tell.send(result);
             });
-            (keep, answer)
+            (fate, answer)
         });
         let sender = lock(&self.sender).clone().ok_or_else(closed)?;
         sender
@@ -104,42 +129,83 @@ impl Writer {
 
 fn write_all(
     conn: Connection,
-    path: &std::path::Path,
+    path: &Path,
     shared: &Shared,
     mut commands: mpsc::Receiver<Command>,
 ) {
     let _guard = Ended(shared);
+    let ours = schema::identity(path);
     let mut open = Some(conn);
-    while let Some(first) = commands.blocking_recv() {
-        let mut batch = vec![first];
-        while batch.len() < BATCH_MOST
-            && let Ok(next) = commands.try_recv()
-        {
-            batch.push(next);
-        }
-        if open.is_none() {
-            open = schema::connect(path).ok();
-        }
-        let (answers, ended) = match &open {
-            Some(conn) => commit(conn, shared, &mut batch),
-            None => (Vec::new(), Err(cannot_open())),
+    while let Some(mut batch) = next_batch(&mut commands, shared) {
+        let tried =
+            usable(&mut open, path, ours, shared).map(|conn| commit(conn, shared, &mut batch));
+        let (answers, ended) = match tried {
+            Ok((answers, Err(error))) => {
+                // A connection that failed a commit is not trusted again.
+                open = None;
+                (answers, Err(error))
+            }
+            Ok(done) => done,
+            // It is not closed: closing deletes a log by its name, and that may
+            // be another file's by now.
+            Err(error) => (Vec::new(), Err(error)),
         };
-        if ended.is_err() {
-            // A connection that failed a commit is not trusted again.
-            open = None;
-        }
         // Whoever is answered may ask for the health next.
         note_trouble(shared, &ended);
         for answer in answers {
             answer(ended.as_ref().err().map(again));
         }
-        // Commands that never ran tell their callers so as they are dropped.
-        drop(batch);
+        if let Err(error) = &ended {
+            for command in batch {
+                (command.run)(Err(again(error))).1(None);
+            }
+        }
     }
 }
 
-fn cannot_open() -> LedgerError {
-    LedgerError::Unavailable("the ledger's file cannot be opened".to_owned())
+/// All waiting commands; none where there is trouble and it is time to try
+/// whether writing works again; `None` at the end.
+fn next_batch(commands: &mut mpsc::Receiver<Command>, shared: &Shared) -> Option<Vec<Command>> {
+    let mut batch = Vec::new();
+    if lock(&shared.trouble).is_none() {
+        batch.push(commands.blocking_recv()?);
+    }
+    let mut looks = 0;
+    while batch.len() < BATCH_MOST {
+        match commands.try_recv() {
+            Ok(next) => batch.push(next),
+            Err(TryRecvError::Disconnected) if batch.is_empty() => return None,
+            Err(_) if !batch.is_empty() || looks == LOOKS_BEFORE_PROBE => break,
+            Err(_) => {
+                looks += 1;
+                std::thread::sleep(LOOK_EVERY);
+            }
+        }
+    }
+    Some(batch)
+}
+
+/// The connection to write by, opened again after a fault. A file that was
+/// moved away or replaced is not written to: what is put into it would be gone.
+fn usable<'a>(
+    open: &'a mut Option<Connection>,
+    path: &Path,
+    ours: Option<schema::Identity>,
+    shared: &Shared,
+) -> Result<&'a Connection, LedgerError> {
+    if shared.is_damaged() {
+        return Err(LedgerError::Damaged);
+    }
+    if schema::identity(path) != ours {
+        return Err(LedgerError::Unavailable(
+            "the ledger's file was moved, removed or replaced; put it back or start again"
+                .to_owned(),
+        ));
+    }
+    match open {
+        Some(conn) => Ok(conn),
+        None => Ok(open.insert(schema::reopen(path, shared.serving)?)),
+    }
 }
 
 /// Only a commit that wrote proves that writing works.
@@ -148,6 +214,7 @@ fn note_trouble(shared: &Shared, ended: &Result<bool, LedgerError>) {
         Ok(true) => *lock(&shared.trouble) = None,
         Ok(false) => {}
         Err(error) => {
+            shared.met(error);
             let why = error.to_string();
             let before = lock(&shared.trouble).replace(why.clone());
             if before.as_ref() != Some(&why) {
@@ -185,7 +252,7 @@ fn commit(
         }
         let tx = Tx::new(conn, &shared.terms, shared.clock.now());
         for command in batch.drain(..) {
-            answers.push(in_savepoint(&tx, command.run)?);
+            in_savepoint(&tx, command.run, &mut answers)?;
         }
         conn.execute_batch("COMMIT")?;
         Ok::<(), LedgerError>(())
@@ -204,21 +271,23 @@ fn commit(
     (answers, ended.map(|()| conn.total_changes() > changes))
 }
 
-/// Runs one command; an error here is the whole batch's.
-fn in_savepoint(tx: &Tx<'_>, command: Run) -> Result<Answer, LedgerError> {
+/// Runs one command and leaves how to answer it; an error here is the whole batch's.
+fn in_savepoint(tx: &Tx<'_>, command: Run, answers: &mut Vec<Answer>) -> Result<(), LedgerError> {
     let conn = tx.conn;
     conn.prepare_cached("SAVEPOINT command")?.execute([])?;
-    let (keep, answer) = command(tx);
-    if conn.is_autocommit() {
+    let (fate, answer) = command(Ok(tx));
+    answers.push(answer);
+    match fate {
+        Fate::Fault(error) => return Err(error),
         // Some errors roll the whole transaction back: then nothing of it stands.
-        answer(Some(lost()));
-        return Err(lost());
-    }
-    if !keep {
-        conn.prepare_cached("ROLLBACK TO command")?.execute([])?;
+        _ if conn.is_autocommit() => return Err(lost()),
+        Fate::TakeBack => {
+            conn.prepare_cached("ROLLBACK TO command")?.execute([])?;
+        }
+        Fate::Keep => {}
     }
     conn.prepare_cached("RELEASE command")?.execute([])?;
-    Ok(answer)
+    Ok(())
 }
 
 fn lost() -> LedgerError {
@@ -229,6 +298,11 @@ fn lost() -> LedgerError {
 fn again(error: &LedgerError) -> LedgerError {
     match error {
         LedgerError::Unavailable(why) => LedgerError::Unavailable(why.clone()),
+        LedgerError::Damaged => LedgerError::Damaged,
         other => LedgerError::Unavailable(other.to_string()),
     }
 }
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;

@@ -1,0 +1,41 @@
+//! How SQLite finds what is next to do, asked of SQLite itself: a seek by an
+//! index, and nothing that grows with the backlog.
+
+use rusqlite::Connection;
+
+use super::{NEXT_DUE, PROBE_DUE, READ_BACK_DUE};
+use crate::ledger::sqlite::customers::{CUSTOMER_DUE, CUSTOMER_WAITING};
+use crate::ledger::sqlite::readback::DUE_READ_BACKS;
+use crate::ledger::sqlite::schema;
+
+/// The plan of a statement, a line for each step.
+fn plan(conn: &Connection, sql: &str) -> Vec<String> {
+    let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let steps = statement
+        .raw_bind_parameter(1, "ps")
+        .map(|()| statement.raw_query());
+    steps
+        .unwrap()
+        .mapped(|row| row.get(3))
+        .map(Result::unwrap)
+        .collect()
+}
+
+#[test]
+fn what_is_next_is_found_by_one_seek_at_any_backlog() {
+    let mut conn = Connection::open_in_memory().unwrap();
+    schema::migrate(&mut conn).unwrap();
+    for (sql, index) in [
+        (NEXT_DUE, "payments_due"),
+        (READ_BACK_DUE, "payments_due"),
+        (DUE_READ_BACKS, "payments_due"),
+        (PROBE_DUE, "customers_probe"),
+        (CUSTOMER_DUE, "customers_probe"),
+        (CUSTOMER_WAITING, "payments_by_customer"),
+    ] {
+        let plan = plan(&conn, sql);
+        assert_eq!(plan.len(), 1, "{sql}\n{plan:?}");
+        let seek = plan[0].starts_with("SEARCH ") && plan[0].contains(&format!("INDEX {index} ("));
+        assert!(seek, "{sql}\n{plan:?}");
+    }
+}
