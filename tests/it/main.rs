@@ -22,5 +22,6 @@ mod recorded;
 mod recurly;
 mod robust;
 mod sim;
+mod tale;
 mod tidy;
 mod world;
