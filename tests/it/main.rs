@@ -18,6 +18,7 @@ mod golden;
 mod inquire;
 mod keyset;
 mod ledger;
+mod mutants;
 mod recorded;
 mod recurly;
 mod robust;

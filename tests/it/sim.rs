@@ -291,6 +291,15 @@ impl Sim {
             let wrong = format!("{} while {} was open", named(begun), named(&open.begun));
             self.wrong.get_or_insert(wrong);
         }
+        // A key beside one that never arrived is one that no destination could
+        // recognise, should that one arrive after all.
+        if let Outgoing::Post(new) = &begun.call
+            && let Some(before) = key_before(&new.key)
+            && !self.there.rows.contains_key(&before)
+        {
+            let wrong = format!("{} and {before} was never there", new.key);
+            self.wrong.get_or_insert(wrong);
+        }
     }
 
     /// One call under way is answered, truly or not at all.
@@ -554,4 +563,14 @@ fn named(begun: &Begun) -> String {
         tributary::ledger::Outgoing::Post(new) => format!("post {} {}", new.key, new.amount),
         tributary::ledger::Outgoing::Delete { key } => format!("delete {key}"),
     }
+}
+
+/// The key that a payment had before this one.
+fn key_before(key: &str) -> Option<String> {
+    let mut parts = key.rsplitn(2, ':');
+    let (seq, rest) = (parts.next()?.parse::<u32>().ok()?, parts.next()?);
+    Some(match seq {
+        2 => rest.to_owned(),
+        _ => format!("{rest}:{}", seq - 1),
+    })
 }
