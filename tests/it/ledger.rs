@@ -390,6 +390,19 @@ async fn a_crash_during_a_call_leaves_an_unknown_and_never_a_second_row() {
 }
 
 #[tokio::test]
+async fn a_row_read_back_with_another_amount_is_held() {
+    let (mut bench, mut there) = (Bench::new(), There::default());
+    bench.deliver(customer("cus_A", "acme", 1)).await;
+    bench.deliver(charge("ch_1", 4999, Some("cus_A"))).await;
+    bench.call(Outcome::Unknown { why: "no answer" }).await;
+    let other = vec![("acme".to_owned(), 4998)];
+    there.rows.insert("stripe:ch_1".to_owned(), other);
+    bench.clock.advance(10 * SECOND_MS);
+    assert_eq!(bench.read_back(&there).await, 1);
+    assert_eq!(bench.state("ch_1").await, State::Held);
+}
+
+#[tokio::test]
 async fn a_duplicate_row_and_another_amount_are_held_and_can_be_accepted() {
     let (mut bench, mut there) = (Bench::new(), There::default());
     bench.deliver(customer("cus_A", "acme", 1)).await;

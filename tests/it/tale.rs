@@ -113,10 +113,12 @@ pub fn history(id: &str, rng: &mut StdRng) -> (Truth, Vec<Reading>, Vec<Reading>
             true => untold.push(refund(id, &name, part, 10 + number)),
             false => told.push(refund(id, &name, part, 10 + number)),
         }
-        if in_sums || partial || rng.random_ratio(1, 2) {
+        let fails = rng.random_ratio(1, 3);
+        // Of one that fails a sum need not have told.
+        if in_sums && !fails || partial || rng.random_ratio(1, 2) {
             told.push(refund_total(id, refunded + part, 10 + number));
         }
-        if rng.random_ratio(1, 3) {
+        if fails {
             told.push(refund_failed(id, &name, part, 10 + number));
         } else {
             refunded += part;
