@@ -251,10 +251,16 @@ impl<'a> Refunds<'a> {
     }
 
     /// L, F and M of the books: refunds = max(L, M - F), or M - F alone where
-    /// the capture was partial.
+    /// the capture was partial. A refund that was undone before a total was
+    /// stated is no part of it and is not taken from it again.
     fn standing(&self, partial_capture: bool) -> Minor {
         let live = self.sum(|fact| fact.rank == rank::LIVE);
-        let by_total = (self.greatest_total() - self.undone()).max(0);
+        let still = |total: &&Fact| {
+            let undone =
+                self.sum(|fact| fact.rank >= rank::UNDONE && fact.version >= total.version);
+            total.amount.saturating_sub(undone).max(0)
+        };
+        let by_total = self.totals.iter().map(still).max().unwrap_or_default();
         if partial_capture {
             by_total
         } else {

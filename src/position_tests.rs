@@ -120,6 +120,22 @@ fn totals_with_a_failure_and_an_unlisted_refund_are_held() {
 }
 
 #[test]
+fn a_total_after_a_failed_refund_of_a_partial_capture_counts_in_full() {
+    let mut captured = capture(3000);
+    captured.partial_capture = true;
+    let facts = [
+        captured,
+        refund("released", 2000, 1),
+        refund("a", 1000, 2),
+        total(1000, 2),
+        undone("a", 1000, 3),
+        refund("b", 500, 4),
+        total(500, 4),
+    ];
+    assert_eq!(net(&facts), Some(2500));
+}
+
+#[test]
 fn a_partial_capture_counts_totals_only() {
     let mut captured = capture(3000);
     captured.partial_capture = true;

@@ -2,6 +2,7 @@
 //! and a toy destination that does what it is told or loses the answer.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use tempfile::TempDir;
 use tributary::destination::Outcome;
@@ -21,11 +22,17 @@ use tributary::time::{Clock, HOUR_MS, SECOND_MS, Time};
 /// Where the bench's clock starts: 2026-01-01.
 pub const START: Time = Time(1_767_225_600_000);
 
+/// Files here are kept in memory, where the system has the place. Only who
+/// counts seeds asks for it: that a commit reaches a disk is proven elsewhere.
+const MEMORY: &str = "/dev/shm";
+
 pub struct Bench {
     pub dir: TempDir,
     pub clock: Clock,
     pub ledger: Ledger,
     pub terms: AllTerms,
+    /// What stands in while a ledger is closed and not opened again yet.
+    closed: Option<Ledger>,
     deliveries: u64,
 }
 
@@ -62,7 +69,19 @@ impl Bench {
     }
 
     pub fn with(sources: Vec<SourceTerms>) -> Bench {
-        let dir = tempfile::tempdir().unwrap();
+        Bench::at(tempfile::tempdir().unwrap(), sources)
+    }
+
+    /// The same on files that never wait for a disk.
+    pub fn in_memory(sources: Vec<SourceTerms>) -> Bench {
+        let dir = match Path::new(MEMORY).is_dir() {
+            true => tempfile::tempdir_in(MEMORY),
+            false => tempfile::tempdir(),
+        };
+        Bench::at(dir.unwrap(), sources)
+    }
+
+    fn at(dir: TempDir, sources: Vec<SourceTerms>) -> Bench {
         let clock = Clock::held(START);
         let terms: AllTerms = sources
             .into_iter()
@@ -74,6 +93,7 @@ impl Bench {
             clock,
             ledger,
             terms,
+            closed: None,
             deliveries: 0,
         }
     }
@@ -85,6 +105,7 @@ impl Bench {
             clock,
             ledger,
             terms: AllTerms::from([("stripe".to_owned(), terms("stripe"))]),
+            closed: None,
             deliveries: 1_000,
         }
     }
@@ -92,13 +113,18 @@ impl Bench {
     /// Closes the ledger as a crash would leave it to a new process, and opens it again.
     pub async fn restart(&mut self) {
         self.ledger.close().await;
-        let empty = Ledger::open(Opening {
-            url: "sqlite:".to_owned() + &self.dir.path().join("scratch.db").display().to_string(),
-            terms: AllTerms::new(),
-            clock: self.clock.clone(),
-            serve: false,
+        // The lock goes with the last hold on the old ledger.
+        let (dir, clock) = (self.dir.path(), self.clock.clone());
+        let closed = self.closed.get_or_insert_with(|| {
+            let empty = Opening {
+                url: format!("sqlite:{}", dir.join("scratch.db").display()),
+                terms: AllTerms::new(),
+                clock,
+                serve: false,
+            };
+            Ledger::open(empty).unwrap()
         });
-        self.ledger = empty.unwrap();
+        self.ledger = closed.clone();
         self.ledger = open(&self.dir, &self.clock, &self.terms);
     }
 
@@ -254,7 +280,11 @@ impl There {
     }
 
     pub fn sum_of(&self, payment_id: &str) -> i64 {
-        let key = format!("stripe:{payment_id}");
+        self.sum_at("stripe", payment_id)
+    }
+
+    pub fn sum_at(&self, source: &str, payment_id: &str) -> i64 {
+        let key = format!("{source}:{payment_id}");
         let ours = |it: &&String| **it == key || it.starts_with(&format!("{key}:"));
         self.rows
             .iter()
@@ -365,6 +395,27 @@ pub fn dispute(payment_id: &str, class: Class, amount: i64, version: i64) -> Rea
         payment_id,
         fact(class, "dp", rank::INFERRED, amount, version),
     )
+}
+
+/// Authorised, and nothing more: no money yet.
+pub fn authorised(id: &str, amount: i64) -> Reading {
+    Reading {
+        aliases: vec![alias(id, "charge", id)],
+        ..about(id, fact(Class::Capture, id, rank::PENDING, amount, 0))
+    }
+}
+
+/// The same of one of several disputes, by a witness of `rank`.
+pub fn dispute_of(payment_id: &str, class: Class, id: &str, rank: u8, amount: i64) -> Reading {
+    about(payment_id, fact(class, id, rank, amount, 70))
+}
+
+pub fn void(payment_id: &str) -> Reading {
+    about(payment_id, fact(Class::Void, payment_id, 0, 0, 95))
+}
+
+pub fn alert(payment_id: &str, id: &str, amount: i64) -> Reading {
+    about(payment_id, fact(Class::Alert, id, 0, amount, 60))
 }
 
 pub fn customer(id: &str, key: &str, version: i64) -> Reading {

@@ -222,6 +222,28 @@ async fn the_same_money_at_two_sources_is_counted_once() {
 }
 
 #[tokio::test]
+async fn the_same_money_is_counted_once_though_the_other_source_named_it_before() {
+    let (mut bench, mut there) = (
+        Bench::with(vec![terms("stripe"), terms("stripe-2")]),
+        There::default(),
+    );
+    for source in ["stripe", "stripe-2"] {
+        bench.deliver_to(source, customer("cus_A", "acme", 1)).await;
+    }
+    // The first names it, the second captures and forwards it, the first captures it.
+    bench.deliver(authorised("ch_1", 4999)).await;
+    let captured = charge("ch_1", 4999, Some("cus_A"));
+    bench.deliver_to("stripe-2", captured.clone()).await;
+    bench.run(&mut there).await;
+    bench.deliver(captured).await;
+    bench.run(&mut there).await;
+    assert_eq!(there.sum(), 4999);
+    assert_eq!(bench.state("ch_1").await, State::Held);
+    let second = bench.payment_of("stripe-2", "ch_1").await;
+    assert_eq!((second.state, second.forwarded), ("settled", 4999));
+}
+
+#[tokio::test]
 async fn the_same_money_under_two_ids_of_one_source_is_counted_once() {
     let (mut bench, mut there) = (Bench::new(), There::default());
     bench.deliver(customer("cus_A", "acme", 1)).await;
@@ -365,6 +387,19 @@ async fn a_crash_during_a_call_leaves_an_unknown_and_never_a_second_row() {
         assert!(!late.ours);
         assert_eq!(bench.state("ch_1").await, State::Settled);
     }
+}
+
+#[tokio::test]
+async fn a_row_read_back_with_another_amount_is_held() {
+    let (mut bench, mut there) = (Bench::new(), There::default());
+    bench.deliver(customer("cus_A", "acme", 1)).await;
+    bench.deliver(charge("ch_1", 4999, Some("cus_A"))).await;
+    bench.call(Outcome::Unknown { why: "no answer" }).await;
+    let other = vec![("acme".to_owned(), 4998)];
+    there.rows.insert("stripe:ch_1".to_owned(), other);
+    bench.clock.advance(10 * SECOND_MS);
+    assert_eq!(bench.read_back(&there).await, 1);
+    assert_eq!(bench.state("ch_1").await, State::Held);
 }
 
 #[tokio::test]

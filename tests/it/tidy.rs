@@ -212,3 +212,8 @@ fn the_ledger_knows_the_states_that_the_code_knows() {
     let listed: Vec<&str> = list.split('\'').skip(1).step_by(2).collect();
     assert_eq!(listed, STATES.map(tributary::ledger::book::State::word));
 }
+
+#[test]
+fn every_mutant_is_where_it_was() {
+    crate::mutants::check();
+}

@@ -92,10 +92,10 @@ impl Tx<'_> {
             } else {
                 None
             },
+            same_money_as: self.same_money_as(row, !rows.is_empty())?,
             rows,
             ruling,
             failure: failure.map(|(step, why)| Failure { step, why }),
-            same_money_as: self.same_money_as(row)?,
             unpriced: self.unpriced(row.payment)?,
             asked: self.asked_about(&row.source, row.payment)?,
         })
@@ -198,24 +198,27 @@ impl Tx<'_> {
     }
 
     /// The captured payment that carries a money id of this one, at the same
-    /// destination, and was here first: at another source, or at this one under
-    /// another id, as where a source changes from charges to invoices.
-    fn same_money_as(&self, row: &PaymentRow) -> Result<Option<String>, LedgerError> {
+    /// destination, and goes before it: at another source, or at this one under
+    /// another id, as where a source changes from charges to invoices. The one
+    /// for which a call was ever begun goes first, because one may have been
+    /// named long before its money was told; then the one that was here first.
+    fn same_money_as(&self, row: &PaymentRow, begun: bool) -> Result<Option<String>, LedgerError> {
         for same in SAME_MONEY {
             let sql = format!(
                 "SELECT sources.name || ' ' || theirs.payment_id
                  FROM aliases AS ours
-                 JOIN aliases AS other ON {same}
-                      AND other.payment < ours.payment AND other.money = 1
+                 JOIN aliases AS other ON {same} AND other.money = 1
                  JOIN payments AS theirs ON theirs.payment = other.payment
                  JOIN sources ON sources.source = theirs.source
                  WHERE ours.payment = ?1 AND ours.money = 1
                        AND theirs.destination = ?2 AND theirs.gross > 0
+                       AND CASE WHEN ?3 = EXISTS (SELECT 1 FROM transactions
+                                                  WHERE transactions.payment = theirs.payment)
+                                THEN theirs.payment < ours.payment ELSE NOT ?3 END
                  LIMIT 1"
             );
-            let found = self.one(&sql, params![row.payment, row.destination], |row| {
-                row.get(0)
-            })?;
+            let place = params![row.payment, row.destination, begun];
+            let found = self.one(&sql, place, |row| row.get(0))?;
             if found.is_some() {
                 return Ok(found);
             }
