@@ -116,7 +116,7 @@ fn build(scratch: &Path, mutants: &[Mutant]) -> PathBuf {
         .output()
         .unwrap();
     let told = String::from_utf8(built.stdout).unwrap();
-    let told = told.lines().filter_map(|line| {
+    let mut told = told.lines().filter_map(|line| {
         let line: serde_json::Value = serde_json::from_str(line).ok()?;
         let ours = line["target"]["name"] == "it";
         let message = line["message"]["rendered"].as_str().map(str::to_owned);
@@ -128,7 +128,7 @@ fn build(scratch: &Path, mutants: &[Mutant]) -> PathBuf {
             .filter(|_| ours)
             .map(PathBuf::from)
     });
-    told.last().expect("the copy is built")
+    told.next_back().expect("the copy is built")
 }
 
 /// Whether a test passes with a mutant on, or why not.

@@ -25,9 +25,9 @@ use tributary::time::{MINUTE_MS, SECOND_MS, Time};
 use crate::bench::*;
 use crate::tale::{Answers, Truth, history, thinned};
 
-/// Seeds in CI, as many as two processors play in about four minutes;
-/// `TRIBUTARY_SIM_SEEDS` asks for more.
-const SEEDS: u64 = 1_500;
+/// Seeds in CI: a quarter of a second of a processor each, so about a minute and
+/// a quarter on two; `TRIBUTARY_SIM_SEEDS` asks for more.
+const SEEDS: u64 = 600;
 
 /// Random steps of one seed before the world is healed.
 const STEPS: usize = 120;
