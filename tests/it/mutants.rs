@@ -111,7 +111,7 @@ fn build(scratch: &Path, mutants: &[Mutant]) -> PathBuf {
     let built = Command::new("cargo")
         .args(["test", "--no-run", "--test", "it"])
         .args(["--message-format", "json", "--target-dir"])
-        .arg(root().join("target"))
+        .arg(root().join("target/mutants"))
         .current_dir(scratch)
         .output()
         .unwrap();
