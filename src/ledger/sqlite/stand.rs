@@ -45,6 +45,14 @@ impl Tx<'_> {
         if self.raise_for(&folded)? {
             folded = self.look(payment)?;
         }
+        if book::explains_adopted(
+            &folded.book,
+            self.terms(&folded.row.source)?,
+            &folded.standing,
+        ) {
+            self.note_explained(&folded)?;
+            folded = self.look(payment)?;
+        }
         self.write_standing(&folded)?;
         Ok(folded)
     }
@@ -151,11 +159,14 @@ impl Tx<'_> {
                 "skip" => ruling.skipped = Some(made_for),
                 "attach" => continue,
                 "retry" => ruling.skipped = None,
+                "adopt" => ruling.adopted = detail.parse().ok().map(Time).or(Some(Time(0))),
+                "explained" => ruling.adopted = None,
                 "accept" => {
                     ruling = Ruling {
                         skipped: None,
                         accepted: Some(made_for),
                         released: true,
+                        adopted: None,
                         ..ruling
                     };
                 }
@@ -166,6 +177,7 @@ impl Tx<'_> {
                         accepted: Some(made_for.clone()),
                         policy: Some((policy, made_for)),
                         released: true,
+                        adopted: None,
                         ..ruling
                     };
                 }
