@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -55,6 +56,31 @@ pub struct Source {
     pub retired: bool,
     /// The keys that its provider publishes, where they are fetched.
     pub keys: Option<Arc<KeySet>>,
+    /// What it was sent that did not verify, since this process began.
+    pub refused: Refused,
+}
+
+/// A count with the time of the newest. Nothing of what was refused is stored.
+#[derive(Debug, Default)]
+pub struct Refused {
+    count: AtomicU64,
+    last_ms: AtomicI64,
+}
+
+impl Refused {
+    /// Counts one more.
+    pub fn count(&self, at: Time) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.last_ms.fetch_max(at.ms(), Ordering::Relaxed);
+    }
+
+    /// How many there were, and when the last one came.
+    #[must_use]
+    pub fn read(&self) -> (u64, Option<Time>) {
+        let count = self.count.load(Ordering::Relaxed);
+        let last = Time(self.last_ms.load(Ordering::Relaxed));
+        (count, (count > 0).then_some(last))
+    }
 }
 
 /// The program.
@@ -64,6 +90,8 @@ pub struct App {
     pub config: Arc<Config>,
     /// The clock of everything.
     pub clock: Clock,
+    /// When this process opened the program.
+    pub opened_at: Time,
     /// The ledger.
     pub ledger: Ledger,
     /// The sources by name.
@@ -84,6 +112,7 @@ impl App {
         let ledger = Ledger::open(Opening {
             url: format!("sqlite:{}", config.ledger.url.path().display()),
             terms,
+            report_zone: config.ledger.report_zone.clone(),
             clock: clock.clone(),
             serve,
         })?;
@@ -100,6 +129,7 @@ impl App {
                     provider,
                     destination: source.destination.clone(),
                     retired: source.retired,
+                    refused: Refused::default(),
                 },
             );
         }
@@ -109,6 +139,7 @@ impl App {
             .map(|name| (name.clone(), Arc::default()));
         Ok(App {
             wakes: Arc::new(wakes.collect()),
+            opened_at: clock.now(),
             config,
             clock,
             ledger,

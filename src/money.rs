@@ -89,7 +89,8 @@ pub fn minor_from_decimal(text: &str, exponent: u32) -> Result<Minor, DecimalErr
 pub struct DecimalError;
 
 /// `minor` with a decimal point `exponent` digits from the right.
-fn decimal(minor: Minor, exponent: u32) -> String {
+#[must_use]
+pub fn decimal(minor: Minor, exponent: u32) -> String {
     let sign = if minor < 0 { "-" } else { "" };
     let unit = 10_u64.pow(exponent);
     let (whole, rest) = (minor.unsigned_abs() / unit, minor.unsigned_abs() % unit);

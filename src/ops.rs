@@ -3,6 +3,8 @@
 //! Here texts become filters and decisions, and a decision about many payments
 //! is carried out page by page. It prints nothing and answers no request.
 
+pub mod report;
+
 use serde::Serialize;
 
 use crate::ledger::book::State;

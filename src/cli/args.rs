@@ -34,6 +34,8 @@ pub(super) enum Command {
     },
     /// List payments
     Payments(Filters),
+    /// Add the money up by partner, customer, source, day or month
+    Report(Report),
     /// Tell one payment's whole story
     Explain {
         /// The source's name
@@ -161,6 +163,28 @@ pub(super) struct Filters {
     /// Go on after this cursor
     #[arg(long)]
     pub cursor: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Report {
+    /// partner, customer, source, day or month
+    #[arg(long)]
+    pub by: String,
+    /// The first day: 2026-06-01, 2026-06 for the month, or 30d for so many days ago
+    #[arg(long, value_name = "D")]
+    pub from: Option<String>,
+    /// The last day, which is part of the report
+    #[arg(long, value_name = "D")]
+    pub to: Option<String>,
+    /// Days of another zone than the ledger's, which takes longer [default: ledger.report_zone]
+    #[arg(long, value_name = "TZ")]
+    pub zone: Option<String>,
+    /// own: a reversal counts on its own day; sale: on the day of its sale [default: own]
+    #[arg(long)]
+    pub basis: Option<String>,
+    /// table, csv or json [default: table]
+    #[arg(long, value_name = "F")]
+    pub format: Option<String>,
 }
 
 /// What narrows payments down.

@@ -6,6 +6,7 @@
 mod args;
 mod check;
 mod reconcile;
+mod report;
 mod show;
 mod verbs;
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::args::{Command, Filters, Link, Sandbox as SandboxArgs, Selection};
-use super::{DONE, FAILED, FOUND, Talk, explain_error, say, show};
+use super::{DONE, FAILED, FOUND, Talk, explain_error, report, say, show};
 use crate::app::App;
 use crate::config::Env;
 use crate::ledger::{Decision, NewLink, Statement, Word};
@@ -15,6 +15,7 @@ use crate::time::Clock;
 pub(super) async fn run(app: &App, command: Command, talk: Talk) -> anyhow::Result<u8> {
     match command {
         Command::Payments(filters) => payments(app, &filters, talk).await,
+        Command::Report(asked) => report::run(app, asked, talk).await,
         Command::Explain { source, id } => {
             let story = ops::story(&app.ledger, &source, &id, true)
                 .await

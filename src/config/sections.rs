@@ -14,6 +14,7 @@ use toml::{Table, Value};
 
 use super::read::{self, address, flag, list, number};
 use super::{ConfigError, Network, SecretRef};
+use crate::day::Zone;
 use crate::destination::Api;
 use crate::lookup::Rule;
 use crate::plan::Policy;
@@ -44,6 +45,13 @@ pub struct Ledger {
     /// Where the ledger is.
     #[serde(default)]
     pub url: LedgerUrl,
+    /// Where the days of its reports begin and end, for good.
+    #[serde(
+        default = "Zone::utc",
+        deserialize_with = "zone",
+        serialize_with = "zone_as_text"
+    )]
+    pub report_zone: Zone,
 }
 
 /// Where the ledger is.
@@ -407,6 +415,15 @@ pub(crate) fn is_loopback(host: &str) -> bool {
         || bare
             .parse::<IpAddr>()
             .is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+fn zone<'de, D: Deserializer<'de>>(d: D) -> Result<Zone, D::Error> {
+    Zone::parse(&word(d)?)
+        .map_err(|_| D::Error::custom("must be UTC, +02:00 or a name such as \"Europe/Stockholm\""))
+}
+
+fn zone_as_text<S: Serializer>(zone: &Zone, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_str(zone.name())
 }
 
 fn time_as_text<S: Serializer>(at: &Option<Time>, s: S) -> Result<S::Ok, S::Error> {

@@ -33,6 +33,7 @@ use crate::config::{Config, Env};
 use crate::ledger::BooksLine;
 use crate::money::{Currency, Minor};
 use crate::provider;
+use crate::report::{Basis, By, Line, Question};
 use crate::sandbox::fault::Fault;
 use crate::sandbox::{NewCustomer, Sandbox, Settings};
 use crate::serve::Service;
@@ -405,7 +406,40 @@ impl Stage {
         if twice > 0 {
             println!("{twice} keys stand on more than one live row");
         }
-        Ok(agree && twice == 0 && !summary.books.is_empty())
+        let reported = self.reported().await?;
+        Ok(agree && reported && twice == 0 && !summary.books.is_empty())
+    }
+
+    /// True where every report comes to what the sandbox holds.
+    async fn reported(&self) -> anyhow::Result<bool> {
+        let mut held: BTreeMap<String, Minor> = BTreeMap::new();
+        for row in self.sandbox.transactions() {
+            if !row.archived {
+                *held.entry(row.currency).or_default() += row.amount;
+            }
+        }
+        held.retain(|_, amount| *amount != 0);
+        for by in [By::Partner, By::Customer, By::Source, By::Day, By::Month] {
+            let question = Question {
+                by,
+                from: None,
+                to: None,
+                zone: None,
+                basis: Basis::Own,
+            };
+            let totals = self.service.app.ledger.report(question).await?.totals;
+            let forwarded = |line: &Line| line.net - line.unattributed - line.ignored;
+            let totals = totals.iter();
+            let mut reported: BTreeMap<String, Minor> = totals
+                .map(|line| (line.currency.to_string(), forwarded(line)))
+                .collect();
+            reported.retain(|_, amount| *amount != 0);
+            if reported != held {
+                println!("by {by:?} the reports say {reported:?}, the sandbox holds {held:?}");
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Keys that the sandbox holds more than once.

@@ -17,8 +17,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::access::{Access, Caller, guard_host, require};
-use super::closed;
 use super::problem::Problem;
+use super::{closed, report};
 use crate::app::App;
 use crate::config::Role;
 use crate::ledger::book::STATES;
@@ -36,8 +36,8 @@ const KEY_MOST_CHARS: usize = 255;
 
 /// What the admin listener works with.
 #[derive(Clone)]
-struct Admin {
-    app: App,
+pub(super) struct Admin {
+    pub(super) app: App,
     metrics: Option<Metrics>,
 }
 
@@ -48,7 +48,8 @@ pub fn router(app: App, access: &Arc<Access>, metrics: Option<Metrics>) -> Route
     let admin = Arc::new(Admin { app, metrics });
     let viewer = Router::new()
         .route("/api/v1/payments", get(payments))
-        .route("/api/v1/payments/{source}/{payment_id}", get(story));
+        .route("/api/v1/payments/{source}/{payment_id}", get(story))
+        .merge(report::routes());
     let operator = Router::new()
         .route(
             "/api/v1/payments/{source}/{payment_id}/refunds",

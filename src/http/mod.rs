@@ -9,6 +9,7 @@ pub mod limits;
 pub mod listen;
 pub mod origin;
 mod problem;
+mod report;
 #[cfg(test)]
 mod tests;
 pub mod webhooks;

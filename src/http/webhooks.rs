@@ -130,6 +130,7 @@ async fn deliver(
     let trusted = &app.config.http.trusted_proxies;
     if !origin::is_allowed(peer, headers, trusted, allowed.unwrap_or_default()) {
         count(name, "refused");
+        source.refused.count(app.clock.now());
         tracing::warn!(
             source = name,
             "a delivery came from an address that is not in allow_from"
@@ -146,6 +147,7 @@ async fn deliver(
             keys.refused(why);
         }
         count(name, "refused");
+        source.refused.count(now);
         tracing::warn!(source = name, why = %why, "a delivery was refused");
         Problem::unverified()
     })?;

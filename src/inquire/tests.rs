@@ -86,6 +86,7 @@ fn inquirer(at: &str, auth: Auth) -> (Inquirer, TempDir) {
         url: format!("sqlite:{}", folder.path().join("ledger.db").display()),
         terms: AllTerms::new(),
         clock: Clock::Machine,
+        report_zone: crate::day::Zone::utc(),
         serve: false,
     });
     let source = Source {
@@ -93,6 +94,7 @@ fn inquirer(at: &str, auth: Auth) -> (Inquirer, TempDir) {
         destination: "ps".to_owned(),
         retired: false,
         keys: None,
+        refused: crate::app::Refused::default(),
     };
     let settings = Settings {
         source: "shop".to_owned(),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::money::{Currency, Minor};
+use crate::report::Line;
 use crate::time::Time;
 
 /// Figures for metrics and the running summary.
@@ -41,4 +42,45 @@ pub struct BooksLine {
     pub reversed: Minor,
     /// Minor units.
     pub forwarded: Minor,
+}
+
+/// What the overview shows, read at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overview {
+    /// All money that counts, a line for each currency.
+    pub currencies: Vec<Line>,
+    /// Every source that the ledger knows, by name.
+    pub sources: Vec<SourceFigures>,
+    /// Every destination that a source has, by name.
+    pub destinations: Vec<DestinationFigures>,
+}
+
+/// When a source was heard of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceFigures {
+    /// Its name.
+    pub source: String,
+    /// Its provider.
+    pub provider: String,
+    /// When its last delivery came that verified.
+    pub last_delivery: Option<Time>,
+    /// When it was first configured.
+    pub first_seen: Time,
+}
+
+/// How the calls to a destination go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DestinationFigures {
+    /// Its name.
+    pub destination: String,
+    /// Posts, deletes and read-backs begun within the last minute.
+    pub calls_last_minute: i64,
+    /// When the payment became due that is due longest.
+    pub oldest_due: Option<Time>,
+    /// When it last answered.
+    pub answered_at: Option<Time>,
+    /// Until when it asked to be left alone, where that is still to come.
+    pub paused_until: Option<Time>,
+    /// Why it is stopped.
+    pub status: Option<String>,
 }

@@ -27,14 +27,16 @@ use std::sync::Arc;
 
 pub use compare::{Comparison, Difference, Differs, Unlisted};
 pub use delivery::{Delivery, Recorded, Taken};
-pub use figures::{BooksLine, Summary};
+pub use figures::{BooksLine, DestinationFigures, Overview, SourceFigures, Summary};
 pub use inquiry::{Answer, Asking};
 pub use people::{Decided, Decision, Filter, LinkView, Linked, NewLink, Page, Statement, Word};
 pub use turn::{
     Begun, Binding, Bound, Claim, Note, Outgoing, ReadBack, Seen, Settled, Turn, Unknown,
 };
 
+use crate::day::Zone;
 use crate::destination::{self, Outcome};
+use crate::report::{Question, Report};
 use crate::time::{Clock, Time};
 use book::SourceTerms;
 use story::Story;
@@ -86,6 +88,8 @@ pub struct Opening {
     pub url: String,
     /// The terms of every source.
     pub terms: AllTerms,
+    /// Where its days begin and end; a ledger keeps that of its first opening.
+    pub report_zone: Zone,
     /// The clock.
     pub clock: Clock,
     /// True for `serve`: takes the lock that only one may hold and frees the
@@ -379,6 +383,30 @@ impl Ledger {
     /// As the store's.
     pub async fn summary(&self) -> Result<Summary, LedgerError> {
         self.store().summary().await
+    }
+
+    /// Where the ledger's days begin and end.
+    #[must_use]
+    pub fn report_zone(&self) -> &Zone {
+        self.store().report_zone()
+    }
+
+    /// What the money comes to, by partner, customer, source, day or month. In the
+    /// ledger's own zone it is read from roll-ups; in another one from all
+    /// payments, which takes longer and is no single moment of the ledger.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn report(&self, question: Question) -> Result<Report, LedgerError> {
+        self.store().report(question).await
+    }
+
+    /// The figures of the overview, which cost the same at any number of payments.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn overview(&self) -> Result<Overview, LedgerError> {
+        self.store().overview().await
     }
 
     /// The next provider's customer id to be written to `destination`.

@@ -120,6 +120,7 @@ impl Bench {
                 url: format!("sqlite:{}", dir.join("scratch.db").display()),
                 terms: AllTerms::new(),
                 clock,
+                report_zone: tributary::day::Zone::utc(),
                 serve: false,
             };
             Ledger::open(empty).unwrap()
@@ -237,6 +238,7 @@ fn open(dir: &TempDir, clock: &Clock, terms: &AllTerms) -> Ledger {
         url: format!("sqlite:{}", dir.path().join("ledger.db").display()),
         terms: terms.clone(),
         clock: clock.clone(),
+        report_zone: tributary::day::Zone::utc(),
         serve: true,
     })
     .unwrap()

@@ -190,6 +190,7 @@ async fn a_file_that_is_damaged_or_no_ledger_is_refused_in_one_line() {
             url: format!("sqlite:{}", path.display()),
             terms: AllTerms::new(),
             clock: bench.clock.clone(),
+            report_zone: tributary::day::Zone::utc(),
             serve: true,
         };
         Ledger::open(opening)

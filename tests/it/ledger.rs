@@ -840,6 +840,7 @@ async fn a_second_serve_is_refused_and_a_vanished_source_too() {
             url: format!("sqlite:{}", bench.dir.path().join("ledger.db").display()),
             terms,
             clock: bench.clock.clone(),
+            report_zone: tributary::day::Zone::utc(),
             serve,
         })
     };
@@ -894,6 +895,7 @@ async fn only_the_serving_process_writes_a_switch_down() {
         url: format!("sqlite:{}", bench.dir.path().join("ledger.db").display()),
         terms: bench.terms.clone(),
         clock: bench.clock.clone(),
+        report_zone: tributary::day::Zone::utc(),
         serve: false,
     })
     .unwrap();

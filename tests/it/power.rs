@@ -25,6 +25,7 @@ fn open(dir: &Path, bench: &Bench) -> Ledger {
         url: format!("sqlite:{}", dir.join("ledger.db").display()),
         terms: bench.terms.clone(),
         clock: bench.clock.clone(),
+        report_zone: tributary::day::Zone::utc(),
         serve: true,
     })
     .unwrap()

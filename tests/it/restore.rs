@@ -288,6 +288,7 @@ fn on(bench: &Bench, file: &Path) -> Ledger {
         url: format!("sqlite:{}", file.display()),
         terms: bench.terms.clone(),
         clock: bench.clock.clone(),
+        report_zone: tributary::day::Zone::utc(),
         serve: true,
     })
     .unwrap()

@@ -196,7 +196,9 @@ impl Sim {
             self.step().await;
         }
         self.heal().await;
-        self.verdict().await
+        self.verdict().await?;
+        crate::days::agree_briefly(&self.bench.ledger, "the roll-ups").await;
+        Ok(())
     }
 
     fn note(&mut self, what: String) {

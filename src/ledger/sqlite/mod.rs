@@ -11,12 +11,14 @@ mod begin;
 mod compare;
 mod copy;
 mod customers;
+mod days;
 mod inquire;
 mod links;
 mod people;
 mod read;
 mod readback;
 mod record;
+mod report;
 mod schema;
 mod settle;
 mod stand;
@@ -33,6 +35,7 @@ use std::sync::{Arc, Mutex};
 use rusqlite::Connection;
 
 use super::{AllTerms, LedgerError, Opening, sqlite_path};
+use crate::day::Zone;
 use crate::time::{Clock, Time};
 use tx::Tx;
 use writer::Writer;
@@ -54,6 +57,8 @@ pub struct Store {
 /// What every transaction sees.
 struct Shared {
     terms: AllTerms,
+    /// Where the ledger's days begin and end.
+    zone: Zone,
     clock: Clock,
     /// True for the one process that serves.
     serving: bool,
@@ -93,12 +98,16 @@ impl Store {
         let mut conn = schema::connect(&path)?;
         schema::migrate(&mut conn)?;
         schema::name_sources(&conn, &opening.terms, opening.clock.now())?;
+        let zone = opening.report_zone;
+        days::settle_zone(&conn, &zone)?;
+        days::fill(&mut conn, &opening.terms, &zone, opening.clock.now())?;
         if opening.serve {
             schema::free_claims(&conn, opening.clock.now())?;
             copy::note_serving(&conn, opening.clock.now())?;
         }
         let shared = Arc::new(Shared {
             terms: opening.terms,
+            zone,
             clock: opening.clock,
             serving: opening.serve,
             trouble: Mutex::new(None),
@@ -144,7 +153,7 @@ impl Store {
             };
             let snapshot = conn.unchecked_transaction().map_err(classify)?;
             let now = shared.clock.now();
-            let answer = verb(&Tx::new(&snapshot, &shared.terms, now));
+            let answer = verb(&Tx::new(&snapshot, &shared.terms, &shared.zone, now));
             drop(snapshot);
             answer.map(|answer| (conn, answer))
         };

@@ -18,6 +18,11 @@ use crate::time::Time;
 const VIEW: &str = "payment, sources.name, payment_id, sources.provider, destination, customer, \
      currency, gross, reversed, forwarded, state, reason, occurred_at, live, due_at";
 
+/// When the payment became due that is due longest. Left to itself SQLite goes
+/// through the whole backlog by another index.
+pub(super) const OLDEST_DUE: &str = "SELECT due_since FROM payments INDEXED BY payments_oldest_due
+     WHERE destination = ?1 AND turn > 0 ORDER BY due_since LIMIT 1";
+
 impl Store {
     /// As [`crate::ledger::Ledger::payments`].
     pub(in crate::ledger) async fn payments(
@@ -116,17 +121,13 @@ impl Tx<'_> {
             ..Summary::default()
         };
         for source in self.all_terms().values() {
-            let oldest: Option<i64> = self
-                .one(
-                    "SELECT min(due_since) FROM payments WHERE destination = ?1 AND turn > 0",
-                    [&source.destination],
-                    |row| row.get(0),
-                )?
-                .flatten();
+            let oldest = self.one(OLDEST_DUE, [&source.destination], |row| {
+                Ok(Time(row.get(0)?))
+            })?;
             if let Some(oldest) = oldest {
                 summary
                     .oldest_due
-                    .insert(source.destination.clone(), Time(oldest));
+                    .insert(source.destination.clone(), oldest);
             }
         }
         let deliveries = self.all(

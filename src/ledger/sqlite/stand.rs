@@ -54,6 +54,7 @@ impl Tx<'_> {
             folded = self.look(payment)?;
         }
         self.write_standing(&folded)?;
+        self.keep_days(payment, &folded)?;
         Ok(folded)
     }
 
@@ -141,7 +142,7 @@ impl Tx<'_> {
 
     /// Decisions in the order in which they were made; a later one replaces an
     /// earlier one of its kind, and any takes a skip back.
-    fn ruling(&self, payment: i64) -> Result<Ruling, LedgerError> {
+    pub(super) fn ruling(&self, payment: i64) -> Result<Ruling, LedgerError> {
         let mut ruling = Ruling::default();
         let decisions = self.all(
             "SELECT kind, detail, made_for FROM decisions WHERE payment = ?1 ORDER BY decision",
@@ -214,7 +215,11 @@ impl Tx<'_> {
     /// another id, as where a source changes from charges to invoices. The one
     /// for which a call was ever begun goes first, because one may have been
     /// named long before its money was told; then the one that was here first.
-    fn same_money_as(&self, row: &PaymentRow, begun: bool) -> Result<Option<String>, LedgerError> {
+    pub(super) fn same_money_as(
+        &self,
+        row: &PaymentRow,
+        begun: bool,
+    ) -> Result<Option<String>, LedgerError> {
         for same in SAME_MONEY {
             let sql = format!(
                 "SELECT sources.name || ' ' || theirs.payment_id

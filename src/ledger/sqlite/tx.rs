@@ -5,6 +5,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
+use crate::day::Zone;
 use crate::ledger::book::{SourceTerms, State};
 use crate::ledger::{AllTerms, LedgerError};
 use crate::plan::{Customer, CustomerBy};
@@ -14,6 +15,8 @@ use crate::time::Time;
 pub(super) struct Tx<'a> {
     pub(super) conn: &'a Connection,
     terms: &'a AllTerms,
+    /// Where the ledger's days begin and end.
+    pub(super) zone: &'a Zone,
     pub(super) now: Time,
 }
 
@@ -39,16 +42,28 @@ pub(super) struct PaymentRow {
     pub last_try_at: Option<Time>,
     pub failed_step: Option<String>,
     pub failed_why: Option<String>,
+    /// What it brought into the roll-ups.
+    pub booked: Option<String>,
 }
 
 /// The columns of [`PaymentRow`], in its order.
 const PAYMENT_COLUMNS: &str = "payment, sources.name, payments.source, payment_id, reference, \
      scope, live, destination, customer, customer_by, occurred_at, state, turn, due_at, \
-     claim, tries, patience_used, last_try_at, failed_step, failed_why";
+     claim, tries, patience_used, last_try_at, failed_step, failed_why, booked";
 
 impl<'a> Tx<'a> {
-    pub(super) fn new(conn: &'a Connection, terms: &'a AllTerms, now: Time) -> Tx<'a> {
-        Tx { conn, terms, now }
+    pub(super) fn new(
+        conn: &'a Connection,
+        terms: &'a AllTerms,
+        zone: &'a Zone,
+        now: Time,
+    ) -> Tx<'a> {
+        Tx {
+            conn,
+            terms,
+            zone,
+            now,
+        }
     }
 
     /// The terms of a source.
@@ -155,6 +170,7 @@ fn read_payment(row: &Row<'_>) -> rusqlite::Result<PaymentRow> {
         last_try_at: row.get::<_, Option<i64>>(17)?.map(Time),
         failed_step: row.get(18)?,
         failed_why: row.get(19)?,
+        booked: row.get(20)?,
     })
 }
 

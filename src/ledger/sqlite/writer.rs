@@ -250,7 +250,7 @@ fn commit(
             // While there is trouble every batch tries to write.
             conn.execute(PROBE, [shared.clock.now().to_string()])?;
         }
-        let tx = Tx::new(conn, &shared.terms, shared.clock.now());
+        let tx = Tx::new(conn, &shared.terms, &shared.zone, shared.clock.now());
         for command in batch.drain(..) {
             in_savepoint(&tx, command.run, &mut answers)?;
         }

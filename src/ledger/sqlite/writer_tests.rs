@@ -17,6 +17,7 @@ fn open(path: &Path) -> Store {
         url: format!("sqlite:{}", path.display()),
         terms: AllTerms::new(),
         clock: Clock::held(Time(1_767_225_600_000)),
+        report_zone: crate::day::Zone::utc(),
         serve: true,
     })
     .unwrap()

@@ -311,6 +311,7 @@ fn refund_fact(
         (Some(currency), None) => currency,
         (_, text) => checks::currency(&field("currency"), text.as_ref())?,
     };
+    let created = checks::time(&field("created"), refund.created)?;
     Ok(Fact {
         class: Class::Refund,
         id: checks::needed(&field("id"), id)?.to_owned(),
@@ -320,7 +321,8 @@ fn refund_fact(
         authority: event.authority,
         amount: checks::needed(&field("amount"), amount)?,
         currency,
-        at: checks::time(&field("created"), refund.created)?.unwrap_or(event.at),
+        // When a refund failed Stripe does not say; that it has is told at once.
+        at: created.filter(|_| rank != rank::UNDONE).unwrap_or(event.at),
         partial_capture: false,
         product_key: None,
         category_key: None,

@@ -1,0 +1,129 @@
+//! The admin API's figures: reports, and the summary that the overview shows.
+//!
+//! They are read from the ledger's roll-ups; what only this process knows, such as
+//! what it refused, is put beside them here.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::routing::get;
+use axum::{Extension, Json, Router};
+use serde::Serialize;
+
+use super::access::Caller;
+use super::api::Admin;
+use super::problem::Problem;
+use crate::config::Role;
+use crate::ops;
+use crate::ops::report::ReportText;
+use crate::report::{Line, Report};
+use crate::time::{SECOND_MS, Time};
+
+/// Routes that any viewer may read.
+pub(super) fn routes() -> Router<Arc<Admin>> {
+    Router::new()
+        .route("/api/v1/report", get(report))
+        .route("/api/v1/summary", get(summary))
+}
+
+async fn report(
+    State(admin): State<Arc<Admin>>,
+    Extension(caller): Extension<Caller>,
+    asked: Result<Query<ReportText>, QueryRejection>,
+) -> Result<Json<Report>, Problem> {
+    let Query(asked) = asked.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let ledger = &admin.app.ledger;
+    let (question, limit) = asked.read(admin.app.clock.now(), ledger.report_zone())?;
+    let plain = caller.role == Role::Operator;
+    let report = ops::report::report(ledger, question, Some(limit), plain).await?;
+    Ok(Json(report))
+}
+
+/// Money, sources and destinations at one moment; times are RFC 3339 in UTC.
+#[derive(Debug, Serialize)]
+struct Summary {
+    as_of: String,
+    /// The zone of the ledger's days.
+    zone: String,
+    currencies: Vec<Line>,
+    sources: Vec<SourceSummary>,
+    destinations: Vec<DestinationSummary>,
+}
+
+#[derive(Debug, Serialize)]
+struct SourceSummary {
+    source: String,
+    provider: String,
+    retired: bool,
+    last_delivery: Option<String>,
+    /// Since the last delivery, or since the source was first configured.
+    silence_seconds: i64,
+    refused_signatures: Refused,
+}
+
+/// Deliveries whose signature, credentials or address were wrong. Nothing of them
+/// is stored, so this process knows only its own.
+#[derive(Debug, Serialize)]
+struct Refused {
+    count: u64,
+    last: Option<String>,
+    since: String,
+}
+
+#[derive(Debug, Serialize)]
+struct DestinationSummary {
+    destination: String,
+    /// Calls a second that the configuration allows.
+    requests_per_second: Option<u32>,
+    /// Posts, deletes and read-backs that were begun.
+    calls_last_minute: i64,
+    /// How long the payment waits that is due longest; null where none is due.
+    backlog_age_seconds: Option<i64>,
+    last_answer: Option<String>,
+    status: Option<String>,
+    paused_until: Option<String>,
+}
+
+async fn summary(State(admin): State<Arc<Admin>>) -> Result<Json<Summary>, Problem> {
+    let app = &admin.app;
+    let overview = app.ledger.overview().await?;
+    let now = app.clock.now();
+    let seconds = |since: Time| (now.since(since) / SECOND_MS).max(0);
+    let text = |at: Time| at.to_string();
+    let sources = overview.sources.into_iter().map(|it| {
+        let source = app.sources.get(&it.source);
+        let (count, last) = source.map_or((0, None), |source| source.refused.read());
+        SourceSummary {
+            retired: source.is_some_and(|source| source.retired),
+            silence_seconds: seconds(it.last_delivery.unwrap_or(it.first_seen)),
+            last_delivery: it.last_delivery.map(text),
+            refused_signatures: Refused {
+                count,
+                last: last.map(text),
+                since: text(app.opened_at),
+            },
+            source: it.source,
+            provider: it.provider,
+        }
+    });
+    let destinations = overview.destinations.into_iter().map(|it| {
+        let configured = app.config.destinations.get(&it.destination);
+        DestinationSummary {
+            requests_per_second: configured.map(|it| it.requests_per_second),
+            calls_last_minute: it.calls_last_minute,
+            backlog_age_seconds: it.oldest_due.map(seconds),
+            last_answer: it.answered_at.map(text),
+            status: it.status,
+            paused_until: it.paused_until.map(text),
+            destination: it.destination,
+        }
+    });
+    Ok(Json(Summary {
+        as_of: text(now),
+        zone: app.ledger.report_zone().name().to_owned(),
+        currencies: overview.currencies,
+        sources: sources.collect(),
+        destinations: destinations.collect(),
+    }))
+}

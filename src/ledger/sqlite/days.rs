@@ -1,0 +1,433 @@
+//! The roll-ups that reports read: kept in the same transaction as the books.
+//!
+//! Each payment carries what it brought in (`payments.booked`). When it stands
+//! differently, exactly that is taken out and the new part put in, so the tables
+//! are at every moment the sum over all payments. Nothing here decides what
+//! counts; that is `book::revenue`.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+
+use super::stand::Folded;
+use super::tx::{Tx, by_word};
+use crate::day::{Day, Zone};
+use crate::daybook::{self, Daybook};
+use crate::ledger::book::{self, Book};
+use crate::ledger::{AllTerms, LedgerError};
+use crate::money::Minor;
+use crate::position;
+use crate::time::Time;
+
+/// The zone of a ledger's days, by name.
+const REPORT_ZONE: &str = "report_zone";
+
+/// Stands once the payments of an older ledger were booked.
+const DAYS_FILLED: &str = "days_filled";
+
+/// Payments that are booked at a time where a ledger is filled: enough that one
+/// day's row is written once for many, little enough to hold.
+const FILLED_AT_ONCE: i64 = 10_000;
+
+/// What a payment brought into the roll-ups, and under whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Booked {
+    /// The number of the day of the sale.
+    pub sold: i64,
+    /// Minor units captured.
+    pub gross: Minor,
+    /// Their currency.
+    pub currency: String,
+    /// The destination.
+    pub at: String,
+    /// The customer's key or address, and the word for which of them it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer: Option<(String, String)>,
+    /// Whether it is recorded and not forwarded, on purpose.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ignored: bool,
+    /// What went back, by the numbers of days.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub back: Vec<(i64, Minor)>,
+}
+
+/// The sums of a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Row {
+    gross: Minor,
+    payments: i64,
+    reversed: Minor,
+    reversals: i64,
+    of_sales_reversed: Minor,
+    of_sales_reversals: i64,
+}
+
+impl Row {
+    fn fields(&self) -> [i64; 6] {
+        let Row {
+            gross,
+            payments,
+            reversed,
+            reversals,
+            of_sales_reversed,
+            of_sales_reversals,
+        } = *self;
+        let of_sales = [of_sales_reversed, of_sales_reversals];
+        [
+            gross,
+            payments,
+            reversed,
+            reversals,
+            of_sales[0],
+            of_sales[1],
+        ]
+    }
+
+    fn add(&mut self, other: &Row, times: i64) {
+        self.gross += times * other.gross;
+        self.payments += times * other.payments;
+        self.reversed += times * other.reversed;
+        self.reversals += times * other.reversals;
+        self.of_sales_reversed += times * other.of_sales_reversed;
+        self.of_sales_reversals += times * other.of_sales_reversals;
+    }
+}
+
+/// What the rows of `days` are told apart by, but for the day and the source.
+type DayKey = (i64, i64, String, String, bool, bool);
+/// And those of `customer_days`.
+type CustomerKey = (i64, String, (String, String), String, i64, bool);
+
+/// What is to change in the roll-ups.
+#[derive(Debug, Default)]
+struct Changes {
+    days: BTreeMap<DayKey, Row>,
+    customers: BTreeMap<CustomerKey, Row>,
+}
+
+impl Changes {
+    /// Puts what a payment brings in (`times` 1) or takes it out (-1).
+    fn add(&mut self, source: i64, booked: &Booked, times: i64) {
+        let reversed: Minor = booked.back.iter().map(|(_, amount)| amount).sum();
+        let sale = Row {
+            gross: booked.gross,
+            payments: 1,
+            of_sales_reversed: reversed,
+            of_sales_reversals: i64::from(reversed > 0),
+            ..Row::default()
+        };
+        self.put(source, booked, booked.sold, &sale, times);
+        for (day, amount) in &booked.back {
+            let reversal = Row {
+                reversed: *amount,
+                reversals: i64::from(*amount > 0),
+                ..Row::default()
+            };
+            self.put(source, booked, *day, &reversal, times);
+        }
+    }
+
+    fn put(&mut self, source: i64, booked: &Booked, day: i64, row: &Row, times: i64) {
+        let (at, currency) = (booked.at.clone(), booked.currency.clone());
+        if let Some(customer) = booked.customer.clone() {
+            let key = (
+                day,
+                at.clone(),
+                customer,
+                currency.clone(),
+                source,
+                booked.ignored,
+            );
+            self.customers.entry(key).or_default().add(row, times);
+        }
+        let key = (
+            day,
+            source,
+            at,
+            currency,
+            booked.customer.is_some(),
+            booked.ignored,
+        );
+        self.days.entry(key).or_default().add(row, times);
+    }
+}
+
+/// One table's statements: to change a row that is there, to make one, and to
+/// drop it once it stands for nothing. Not one statement that does either, because
+/// SQLite checks a row to be made before it finds that there is one, and the
+/// difference between two rows need not be one.
+struct Statements {
+    change: &'static str,
+    make: &'static str,
+    drop: &'static str,
+}
+
+const DAYS: Statements = Statements {
+    change: "UPDATE days SET gross = gross + ?7, payments = payments + ?8,
+               reversed = reversed + ?9, reversals = reversals + ?10,
+               of_sales_reversed = of_sales_reversed + ?11,
+               of_sales_reversals = of_sales_reversals + ?12
+           WHERE day = ?1 AND source = ?2 AND destination = ?3 AND currency = ?4
+                 AND attributed = ?5 AND ignored = ?6",
+    make: "INSERT INTO days (day, source, destination, currency, attributed, ignored, gross,
+              payments, reversed, reversals, of_sales_reversed, of_sales_reversals)
+          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    drop: "DELETE FROM days
+           WHERE day = ?1 AND source = ?2 AND destination = ?3 AND currency = ?4
+                 AND attributed = ?5 AND ignored = ?6
+                 AND gross = 0 AND payments = 0 AND reversed = 0 AND reversals = 0",
+};
+
+const CUSTOMER_DAYS: Statements = Statements {
+    change: "UPDATE customer_days SET gross = gross + ?8, payments = payments + ?9,
+               reversed = reversed + ?10, reversals = reversals + ?11,
+               of_sales_reversed = of_sales_reversed + ?12,
+               of_sales_reversals = of_sales_reversals + ?13
+           WHERE day = ?1 AND destination = ?2 AND customer = ?3 AND customer_by = ?4
+                 AND currency = ?5 AND source = ?6 AND ignored = ?7",
+    make: "INSERT INTO customer_days (day, destination, customer, customer_by, currency, source,
+              ignored, gross, payments, reversed, reversals, of_sales_reversed, of_sales_reversals)
+          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    drop: "DELETE FROM customer_days
+           WHERE day = ?1 AND destination = ?2 AND customer = ?3 AND customer_by = ?4
+                 AND currency = ?5 AND source = ?6 AND ignored = ?7
+                 AND gross = 0 AND payments = 0 AND reversed = 0 AND reversals = 0",
+};
+
+impl Tx<'_> {
+    /// Brings the roll-ups up to where a payment stands now, once it is written
+    /// down.
+    pub(super) fn keep_days(&self, payment: i64, folded: &Folded) -> Result<(), LedgerError> {
+        let before = read(folded.row.booked.as_deref())?;
+        let after = self.booked(folded)?;
+        if before == after {
+            return Ok(());
+        }
+        let mut changes = Changes::default();
+        let source = folded.row.source_row;
+        if let Some(before) = &before {
+            changes.add(source, before, -1);
+        }
+        if let Some(after) = &after {
+            changes.add(source, after, 1);
+        }
+        self.write_booked(payment, after.as_ref())?;
+        self.change(&changes)
+    }
+
+    fn booked(&self, folded: &Folded) -> Result<Option<Booked>, LedgerError> {
+        let (row, book, standing) = (&folded.row, &folded.book, &folded.standing);
+        let source = self.terms(&row.source)?;
+        let Some(revenue) = book::revenue(book, source, &standing.position, standing.state) else {
+            return Ok(None);
+        };
+        let split = daybook::of_position(&standing.position, &book.facts, self.zone);
+        // The same choice as where the payment is written down: the destination
+        // freezes with the customer.
+        let frozen = book.rows.iter().any(crate::plan::Row::freezes);
+        let destination = match frozen {
+            true => &row.destination,
+            false => &source.destination,
+        };
+        let customer = standing.customer.as_ref();
+        let customer = customer.map(|it| (it.value.clone(), by_word(it.by).to_owned()));
+        let currency = standing.position.capture.as_ref().map(|it| it.currency);
+        Ok(split.zip(currency).map(|(split, currency)| {
+            of_split(
+                &split,
+                currency.code(),
+                destination,
+                customer,
+                revenue.ignored,
+            )
+        }))
+    }
+
+    fn write_booked(&self, payment: i64, booked: Option<&Booked>) -> Result<(), LedgerError> {
+        let text = booked.map(serde_json::to_string).transpose();
+        let text = text.map_err(|error| LedgerError::Unusable(error.to_string()))?;
+        self.run(
+            "UPDATE payments SET booked = ?2 WHERE payment = ?1",
+            params![payment, text],
+        )?;
+        Ok(())
+    }
+
+    fn change(&self, changes: &Changes) -> Result<(), LedgerError> {
+        for (key, row) in &changes.days {
+            let (day, source, at, currency, attributed, ignored) = key;
+            let [a, b, c, d, e, f] = row.fields();
+            let key = params![day, source, at, currency, attributed, ignored];
+            let all = params![
+                day, source, at, currency, attributed, ignored, a, b, c, d, e, f
+            ];
+            self.change_row(&DAYS, row, all, key)?;
+        }
+        for (key, row) in &changes.customers {
+            let (day, at, (customer, by), currency, source, ignored) = key;
+            let [a, b, c, d, e, f] = row.fields();
+            let key = params![day, at, customer, by, currency, source, ignored];
+            let all = params![
+                day, at, customer, by, currency, source, ignored, a, b, c, d, e, f
+            ];
+            self.change_row(&CUSTOMER_DAYS, row, all, key)?;
+        }
+        Ok(())
+    }
+
+    fn change_row(
+        &self,
+        table: &Statements,
+        row: &Row,
+        all: &[&dyn rusqlite::ToSql],
+        key: &[&dyn rusqlite::ToSql],
+    ) -> Result<(), LedgerError> {
+        let fields = row.fields();
+        if fields == Row::default().fields() {
+            return Ok(());
+        }
+        // The other way round a difference would have to be a row of its own.
+        if self.run(table.change, all)? == 0 {
+            self.run(table.make, all)?;
+        }
+        if fields.iter().all(|field| *field >= 0) {
+            return Ok(());
+        }
+        self.run(table.drop, key)?;
+        Ok(())
+    }
+
+    /// Books every payment of a ledger that was kept before there were roll-ups.
+    fn fill_days(&self) -> Result<(), LedgerError> {
+        let mut after = 0;
+        loop {
+            let page = self.all(
+                "SELECT payment FROM payments
+                 WHERE payment > ?1 AND gross > 0 AND reference = 0 ORDER BY payment LIMIT ?2",
+                params![after, FILLED_AT_ONCE],
+                |row| row.get::<_, i64>(0),
+            )?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = *last;
+            let mut changes = Changes::default();
+            for payment in page {
+                self.fill_payment(payment, &mut changes)?;
+            }
+            self.change(&changes)?;
+        }
+    }
+
+    fn fill_payment(&self, payment: i64, changes: &mut Changes) -> Result<(), LedgerError> {
+        let row = self.payment(payment)?;
+        let rows = self.rows(payment)?;
+        let book = Book {
+            live: row.live,
+            facts: self.facts(payment)?,
+            ruling: self.ruling(payment)?,
+            same_money_as: self.same_money_as(&row, !rows.is_empty())?,
+            rows,
+            ..Book::default()
+        };
+        let position = position::position(&book.facts);
+        // A source without a destination is let alone, and so is its money.
+        let Some(source) = self.all_terms().get(&row.source) else {
+            return Ok(());
+        };
+        let revenue = book::revenue(&book, source, &position, row.state);
+        let split = daybook::of_position(&position, &book.facts, self.zone);
+        let currency = position.capture.as_ref().map(|it| it.currency);
+        let (Some(revenue), Some(split), Some(currency)) = (revenue, split, currency) else {
+            return Ok(());
+        };
+        let customer = row.customer.map(|it| (it.value, by_word(it.by).to_owned()));
+        let booked = of_split(
+            &split,
+            currency.code(),
+            &row.destination,
+            customer,
+            revenue.ignored,
+        );
+        changes.add(row.source_row, &booked, 1);
+        self.write_booked(payment, Some(&booked))
+    }
+}
+
+fn of_split(
+    split: &Daybook,
+    currency: &str,
+    destination: &str,
+    customer: Option<(String, String)>,
+    ignored: bool,
+) -> Booked {
+    let back = split.reversals.iter();
+    Booked {
+        sold: split.sale.number(),
+        gross: split.gross,
+        currency: currency.to_owned(),
+        at: destination.to_owned(),
+        customer,
+        ignored,
+        back: back.map(|(day, amount)| (day.number(), *amount)).collect(),
+    }
+}
+
+/// What stands in `payments.booked`.
+pub(super) fn read(text: Option<&str>) -> Result<Option<Booked>, LedgerError> {
+    let read = text.map(serde_json::from_str).transpose();
+    read.map_err(|error| LedgerError::Unusable(format!("payments.booked: {error}")))
+}
+
+/// Gives a ledger the zone of its days for good, or refuses another one: days
+/// that were added up in one zone cannot be told apart in another.
+pub(super) fn settle_zone(conn: &Connection, zone: &Zone) -> Result<(), LedgerError> {
+    conn.execute(
+        "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING",
+        params![REPORT_ZONE, zone.name()],
+    )?;
+    let settled: String = conn.query_row(
+        "SELECT value FROM meta WHERE name = ?1",
+        [REPORT_ZONE],
+        |row| row.get(0),
+    )?;
+    match settled == zone.name() {
+        true => Ok(()),
+        false => Err(LedgerError::Unusable(format!(
+            "ledger.report_zone: this ledger counts its days in {settled}, which stays as it is; \
+             write report_zone = \"{settled}\" and ask for days in {} with report --zone",
+            zone.name()
+        ))),
+    }
+}
+
+/// Fills the roll-ups of a ledger that has none yet, in one transaction.
+pub(super) fn fill(
+    conn: &mut Connection,
+    terms: &AllTerms,
+    zone: &Zone,
+    now: Time,
+) -> Result<(), LedgerError> {
+    let filled = "SELECT 1 FROM meta WHERE name = ?1";
+    let known = |conn: &Connection| conn.query_row(filled, [DAYS_FILLED], |_| Ok(())).optional();
+    if known(conn)?.is_some() {
+        return Ok(());
+    }
+    let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    // Another process may have been first.
+    if known(&tx)?.is_none() {
+        Tx::new(&tx, terms, zone, now).fill_days()?;
+        tx.execute(
+            "INSERT INTO meta (name, value) VALUES (?1, ?2)",
+            params![DAYS_FILLED, now.ms().to_string()],
+        )?;
+    }
+    tx.commit()?;
+    Ok(())
+}
+
+/// The day with this number, where the ledger wrote it.
+pub(super) fn day(number: i64) -> rusqlite::Result<Day> {
+    Day::from_number(number).ok_or(rusqlite::Error::InvalidQuery)
+}

@@ -1,0 +1,372 @@
+//! Reading the roll-ups: reports, and the figures of the overview.
+//!
+//! In the ledger's own zone a report reads `days` and `customer_days` and no
+//! payment. In another zone the days have to be found again, so it goes through
+//! all payments, a page and a snapshot at a time, so that it holds neither much
+//! memory nor the log. Nothing here writes.
+
+use rusqlite::{Row as SqlRow, params};
+
+use super::days::{self, Booked};
+use super::read::OLDEST_DUE;
+use super::tx::{Tx, from_word};
+use super::{LedgerError, Store};
+use crate::day::{Day, Month, Zone};
+use crate::daybook;
+use crate::ledger::{DestinationFigures, Overview, SourceFigures};
+use crate::money::Currency;
+use crate::report::{Basis, By, Counted, Group, Heap, Question, Report, Sums};
+use crate::time::{MINUTE_MS, Time};
+
+/// Payments read in one snapshot where days are found again: a few milliseconds.
+const PAGE: i64 = 1_000;
+
+/// Two zones name the same moment by days that lie no further apart.
+const ZONES_APART_DAYS: i64 = 2;
+
+/// The sums that a report has, of either roll-up.
+fn sums(basis: Basis, attributed: &str) -> String {
+    let (reversed, reversals) = match basis {
+        Basis::Own => ("reversed", "reversals"),
+        Basis::Sale => ("of_sales_reversed", "of_sales_reversals"),
+    };
+    format!(
+        "sum(gross), sum({reversed}), sum(payments), sum({reversals}),
+         sum((gross - {reversed}) * (1 - {attributed})), sum((gross - {reversed}) * ignored)"
+    )
+}
+
+/// Reads [`sums`] from column `at` on.
+fn read_sums(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Sums> {
+    Ok(Sums {
+        gross: row.get(at)?,
+        reversed: row.get(at + 1)?,
+        payments: row.get(at + 2)?,
+        reversals: row.get(at + 3)?,
+        unattributed: row.get(at + 4)?,
+        ignored: row.get(at + 5)?,
+    })
+}
+
+/// The sums of `days` by an expression of its columns.
+fn by_day(group: &str, basis: Basis, only: &str) -> String {
+    let sums = sums(basis, "attributed");
+    format!(
+        "SELECT {group}, currency, {sums} FROM days
+         WHERE day BETWEEN ?1 AND ?2{only} GROUP BY 1, 2"
+    )
+}
+
+/// What narrows [`by_day`] down to the money of nobody's customers.
+const NOBODYS: &str = " AND attributed = 0";
+
+/// The sums of `customer_days` by customer, each with its partner.
+fn by_customer(basis: Basis) -> String {
+    let sums = sums(basis, "1");
+    format!(
+        "SELECT destination, customer, currency,
+             (SELECT max(partner) FROM customers WHERE customers.destination = customer_days.destination
+                     AND customers.customer = customer_days.customer),
+             {sums} FROM customer_days
+         WHERE day BETWEEN ?1 AND ?2 GROUP BY destination, customer, currency"
+    )
+}
+
+impl Store {
+    /// As [`crate::ledger::Ledger::report_zone`].
+    pub(in crate::ledger) fn report_zone(&self) -> &Zone {
+        &self.shared.zone
+    }
+
+    /// As [`crate::ledger::Ledger::report`].
+    pub(in crate::ledger) async fn report(
+        &self,
+        question: Question,
+    ) -> Result<Report, LedgerError> {
+        let other = question
+            .zone
+            .clone()
+            .filter(|zone| *zone != self.shared.zone);
+        let Some(zone) = other else {
+            return self.read(move |tx| tx.report(&question)).await;
+        };
+        let (mut heap, mut after) = (Heap::default(), 0);
+        loop {
+            let (asked, there) = (question.clone(), zone.clone());
+            let page = move |tx: &Tx<'_>| {
+                let next = tx.report_page(&asked, &there, &mut heap, after)?;
+                Ok((heap, next))
+            };
+            let (added, next) = self.read(page).await?;
+            heap = added;
+            match next {
+                Some(last) => after = last,
+                None => return Ok(heap.report(&question, zone.name())),
+            }
+        }
+    }
+
+    /// As [`crate::ledger::Ledger::overview`].
+    pub(in crate::ledger) async fn overview(&self) -> Result<Overview, LedgerError> {
+        self.read(|tx| tx.overview()).await
+    }
+}
+
+impl Tx<'_> {
+    fn report(&self, question: &Question) -> Result<Report, LedgerError> {
+        let mut heap = Heap::default();
+        match question.by {
+            By::Partner | By::Customer => self.report_customers(question, &mut heap)?,
+            By::Source => {
+                // As many sources as are configured, so this is a short list.
+                let names = self.all("SELECT source, name FROM sources", [], |row| {
+                    Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+                })?;
+                self.report_days(question, "source", "", &mut heap, |number| {
+                    let named = names.iter().find(|(source, _)| *source == number);
+                    let source = named.map_or_else(|| number.to_string(), |it| it.1.clone());
+                    Ok(Group::Source { source })
+                })?;
+            }
+            By::Day => self.report_days(question, "day", "", &mut heap, |number| {
+                Ok(Group::Day {
+                    day: days::day(number)?,
+                })
+            })?,
+            By::Month => self.report_days(question, "day / 100", "", &mut heap, |number| {
+                Ok(Group::Month {
+                    month: Month(number),
+                })
+            })?,
+        }
+        Ok(heap.report(question, self.zone.name()))
+    }
+
+    fn report_days(
+        &self,
+        question: &Question,
+        group: &str,
+        only: &str,
+        heap: &mut Heap,
+        read: impl Fn(i64) -> rusqlite::Result<Group>,
+    ) -> Result<(), LedgerError> {
+        let sql = by_day(group, question.basis, only);
+        let lines = self.all(&sql, range(question), |row| {
+            Ok((
+                read(row.get(0)?)?,
+                from_word(row.get(1)?)?,
+                read_sums(row, 2)?,
+            ))
+        })?;
+        for (group, currency, sums) in lines {
+            put(heap, group, currency, &sums);
+        }
+        Ok(())
+    }
+
+    fn report_customers(&self, question: &Question, heap: &mut Heap) -> Result<(), LedgerError> {
+        let sql = by_customer(question.basis);
+        let lines = self.all(&sql, range(question), |row| {
+            let customer = (row.get::<_, String>(0)?, row.get::<_, String>(1)?);
+            let currency: Currency = from_word(row.get(2)?)?;
+            Ok((customer, currency, row.get(3)?, read_sums(row, 4)?))
+        })?;
+        for (customer, currency, partner, sums) in lines {
+            put(
+                heap,
+                whose(question.by, Some(customer), partner),
+                currency,
+                &sums,
+            );
+        }
+        self.report_days(question, "0", NOBODYS, heap, |_| {
+            Ok(whose(question.by, None, None))
+        })
+    }
+
+    /// Adds a page of payments by the days of another zone; answers where the
+    /// next page begins.
+    fn report_page(
+        &self,
+        question: &Question,
+        zone: &Zone,
+        heap: &mut Heap,
+        after: i64,
+    ) -> Result<Option<i64>, LedgerError> {
+        let page = self.all(
+            "SELECT payment, sources.name, booked,
+                 (SELECT max(partner) FROM customers
+                  WHERE customers.destination = payments.destination
+                        AND customers.customer = payments.customer)
+             FROM payments JOIN sources USING (source)
+             WHERE payment > ?1 ORDER BY payment LIMIT ?2",
+            params![after, PAGE],
+            |row| {
+                let booked: Option<String> = row.get(2)?;
+                Ok((row.get(0)?, row.get::<_, String>(1)?, booked, row.get(3)?))
+            },
+        )?;
+        let last = page.last().map(|(payment, ..)| *payment);
+        for (payment, source, booked, partner) in page {
+            let Some(booked) = days::read(booked.as_deref())? else {
+                continue;
+            };
+            if !may_lie_in(question, &booked) {
+                continue;
+            }
+            let Some(split) = daybook::daybook(&self.facts(payment)?, zone) else {
+                continue;
+            };
+            let currency: Currency = from_word(booked.currency)?;
+            let counted = Counted {
+                split: &split,
+                currency,
+                attributed: booked.customer.is_some(),
+                ignored: booked.ignored,
+            };
+            let customer = booked.customer.map(|(customer, _)| (booked.at, customer));
+            heap.add_payment(question, &counted, |day| match question.by {
+                By::Partner | By::Customer => {
+                    whose(question.by, customer.clone(), Option::clone(&partner))
+                }
+                By::Source => Group::Source {
+                    source: source.clone(),
+                },
+                By::Day => Group::Day { day },
+                By::Month => Group::Month { month: day.month() },
+            });
+        }
+        Ok(last)
+    }
+
+    fn overview(&self) -> Result<Overview, LedgerError> {
+        let mut heap = Heap::default();
+        let all = Question {
+            by: By::Day,
+            from: None,
+            to: None,
+            zone: None,
+            basis: Basis::Own,
+        };
+        self.report_days(&all, "0", "", &mut heap, |_| {
+            Ok(Group::Source {
+                source: String::new(),
+            })
+        })?;
+        let sources = self.all(
+            "SELECT name, provider, last_delivery, first_seen FROM sources ORDER BY name",
+            [],
+            |row| {
+                Ok(SourceFigures {
+                    source: row.get(0)?,
+                    provider: row.get(1)?,
+                    last_delivery: row.get::<_, Option<i64>>(2)?.map(Time),
+                    first_seen: Time(row.get(3)?),
+                })
+            },
+        )?;
+        let mut names: Vec<&str> = self
+            .all_terms()
+            .values()
+            .map(|source| source.destination.as_str())
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        let destinations = names.into_iter().map(|name| self.destination_figures(name));
+        Ok(Overview {
+            currencies: heap.report(&all, self.zone.name()).totals,
+            sources,
+            destinations: destinations.collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn destination_figures(&self, name: &str) -> Result<DestinationFigures, LedgerError> {
+        let oldest_due = self.one(OLDEST_DUE, [name], |row| Ok(Time(row.get(0)?)))?;
+        let known = self.one(
+            "SELECT answered_at, paused_until, status FROM destinations WHERE name = ?1",
+            [name],
+            |row| {
+                Ok((
+                    Time(row.get(0)?),
+                    Time(row.get(1)?),
+                    row.get::<_, Option<String>>(2)?,
+                ))
+            },
+        )?;
+        let (answered_at, paused_until, status) = known.unwrap_or((Time(0), Time(0), None));
+        let copied = self.copied_at(name)?.map(crate::ledger::copied_sentence);
+        Ok(DestinationFigures {
+            destination: name.to_owned(),
+            calls_last_minute: self.calls_since(name, self.now.plus(-MINUTE_MS))?,
+            oldest_due,
+            answered_at: (answered_at > Time(0)).then_some(answered_at),
+            paused_until: (paused_until > self.now).then_some(paused_until),
+            status: copied.or(status),
+        })
+    }
+
+    /// The calls and read-backs begun since then: looked at from the newest on,
+    /// and no further than needed.
+    fn calls_since(&self, destination: &str, since: Time) -> Result<i64, LedgerError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT begun_at, destination = ?1 FROM attempts CROSS JOIN transactions USING (payment, seq)
+             ORDER BY attempt DESC",
+        )?;
+        let mut rows = statement.query([destination])?;
+        let mut calls = 0;
+        while let Some(row) = rows.next()? {
+            if row.get::<_, i64>(0)? < since.ms() {
+                break;
+            }
+            calls += i64::from(row.get::<_, bool>(1)?);
+        }
+        Ok(calls)
+    }
+}
+
+/// The numbers of the first and the last day asked for.
+fn range(question: &Question) -> [i64; 2] {
+    let number = |day: Option<Day>, none: i64| day.map_or(none, Day::number);
+    [number(question.from, 0), number(question.to, i64::MAX)]
+}
+
+/// Adds a line, unless it stands for nothing: a day on which only sales of other
+/// days went back has none by the day of the sale.
+fn put(heap: &mut Heap, group: Group, currency: Currency, sums: &Sums) {
+    if *sums != Sums::default() {
+        heap.add(group, currency, sums);
+    }
+}
+
+/// The line of a customer and destination, or of its partner.
+fn whose(by: By, customer: Option<(String, String)>, partner: Option<String>) -> Group {
+    let attributed = customer.is_some();
+    if by == By::Partner {
+        return Group::Partner {
+            partner_key: partner,
+            attributed,
+        };
+    }
+    let (destination, customer_key) = customer.unzip();
+    Group::Customer {
+        destination,
+        customer_key,
+        partner_key: partner,
+        attributed,
+    }
+}
+
+/// Whether any day of a payment may lie in what is asked, in any zone: nothing
+/// of it lies before its sale, and by the day of the sale nothing behind it.
+fn may_lie_in(question: &Question, booked: &Booked) -> bool {
+    let [from, to] = range(&Question {
+        from: question.from.map(|day| day.plus(-ZONES_APART_DAYS)),
+        to: question.to.map(|day| day.plus(ZONES_APART_DAYS)),
+        ..question.clone()
+    });
+    booked.sold <= to && (question.basis == Basis::Own || from <= booked.sold)
+}
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;

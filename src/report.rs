@@ -1,0 +1,457 @@
+//! What the money of all payments comes to, by partner, customer, source, day or
+//! month.
+//!
+//! A report never adds two currencies together. A sale counts on the day of its
+//! capture and a reversal on its own day, or on the day of its sale where that is
+//! asked for. Here is what a report is and how it is put in order; the ledger
+//! adds up, and what of its money counts is in `ledger::book`.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::day::{Day, Month, Zone};
+use crate::daybook::Daybook;
+use crate::money::{Currency, Minor};
+
+/// What a report has a line for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// Each partner, as far as the ledger knows them now.
+    Partner,
+    /// Each customer.
+    Customer,
+    /// Each source.
+    Source,
+    /// Each day.
+    Day,
+    /// Each month.
+    Month,
+}
+
+/// On which day a reversal counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Basis {
+    /// On its own.
+    #[default]
+    Own,
+    /// On the day of the sale that it takes back.
+    Sale,
+}
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// What has a line.
+    pub by: By,
+    /// The first day, if not all.
+    pub from: Option<Day>,
+    /// The last day, which is part of it.
+    pub to: Option<Day>,
+    /// Where days begin and end; `None` is the ledger's own zone.
+    pub zone: Option<Zone>,
+    /// On which day a reversal counts.
+    pub basis: Basis,
+}
+
+impl Question {
+    /// Whether a day is asked for.
+    #[must_use]
+    pub fn asks(&self, day: Day) -> bool {
+        self.from.is_none_or(|from| from <= day) && self.to.is_none_or(|to| day <= to)
+    }
+}
+
+/// What a line is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(untagged)]
+pub enum Group {
+    /// A partner.
+    Partner {
+        /// The partner's key; `None` where it is not known, or not attributed.
+        partner_key: Option<String>,
+        /// False for the money of nobody's customers.
+        attributed: bool,
+    },
+    /// A customer.
+    Customer {
+        /// The destination that knows it; `None` for the money of nobody's.
+        destination: Option<String>,
+        /// The customer's key there; `None` for the money of nobody's.
+        customer_key: Option<String>,
+        /// The partner who brought it, once the ledger knows.
+        partner_key: Option<String>,
+        /// False for the money of nobody's customers.
+        attributed: bool,
+    },
+    /// A source.
+    Source {
+        /// Its name.
+        source: String,
+    },
+    /// A day.
+    Day {
+        /// The day.
+        day: Day,
+    },
+    /// A month.
+    Month {
+        /// The month.
+        month: Month,
+    },
+}
+
+/// What some money comes to, in minor units of one currency.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// Captured.
+    pub gross: Minor,
+    /// Went back.
+    pub reversed: Minor,
+    /// Sales.
+    pub payments: i64,
+    /// How often money went back: once for each payment and day.
+    pub reversals: i64,
+    /// What of the net has no customer.
+    pub unattributed: Minor,
+    /// What of the net is ignored: recorded and not forwarded, on purpose.
+    pub ignored: Minor,
+}
+
+impl Sums {
+    /// Adds others to these.
+    pub fn add(&mut self, other: &Sums) {
+        // Every field by name: a new one forces a decision here.
+        let Sums {
+            gross,
+            reversed,
+            payments,
+            reversals,
+            unattributed,
+            ignored,
+        } = other;
+        self.gross += gross;
+        self.reversed += reversed;
+        self.payments += payments;
+        self.reversals += reversals;
+        self.unattributed += unattributed;
+        self.ignored += ignored;
+    }
+}
+
+/// One line of a report, or a total of one currency; amounts are minor units.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// What it is about; nothing for a total.
+    #[serde(flatten)]
+    pub group: Option<Group>,
+    /// The currency of every amount in it.
+    pub currency: Currency,
+    /// Captured.
+    pub gross: Minor,
+    /// Went back.
+    pub reversed: Minor,
+    /// Gross less reversed.
+    pub net: Minor,
+    /// What of the net has no customer.
+    pub unattributed: Minor,
+    /// What of the net is ignored: recorded and not forwarded, on purpose.
+    pub ignored: Minor,
+    /// What partners get for it; `None` until the destination's rewards are read.
+    pub commission: Option<Minor>,
+    /// Sales.
+    pub payments: i64,
+    /// How often money went back: once for each payment and day.
+    pub reversals: i64,
+}
+
+impl Line {
+    /// The line of some sums.
+    #[must_use]
+    pub fn new(group: Option<Group>, currency: Currency, sums: &Sums) -> Line {
+        Line {
+            group,
+            currency,
+            gross: sums.gross,
+            reversed: sums.reversed,
+            net: sums.gross - sums.reversed,
+            unattributed: sums.unattributed,
+            ignored: sums.ignored,
+            commission: None,
+            payments: sums.payments,
+            reversals: sums.reversals,
+        }
+    }
+}
+
+/// A report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// What has a line.
+    pub by: By,
+    /// Where its days begin and end.
+    pub zone: String,
+    /// On which day a reversal counts.
+    pub basis: Basis,
+    /// The first day, if not all.
+    pub from: Option<Day>,
+    /// The last day, which is part of it.
+    pub to: Option<Day>,
+    /// The lines, in the order that `by` suggests.
+    pub items: Vec<Line>,
+    /// One for each currency, over all lines.
+    pub totals: Vec<Line>,
+    /// Lines that were left off at the end; the totals hold them too.
+    pub left_off: usize,
+}
+
+/// Sums that are being put together.
+#[derive(Clone, Debug, Default)]
+pub struct Heap {
+    sums: BTreeMap<(Group, Currency), Sums>,
+}
+
+impl Heap {
+    /// Adds sums to those of a group.
+    pub fn add(&mut self, group: Group, currency: Currency, sums: &Sums) {
+        self.sums.entry((group, currency)).or_default().add(sums);
+    }
+
+    /// Adds one payment by its days: `group` says what a day's part of it
+    /// belongs to.
+    pub fn add_payment(
+        &mut self,
+        question: &Question,
+        payment: &Counted<'_>,
+        group: impl Fn(Day) -> Group,
+    ) {
+        let split = payment.split;
+        let part = |gross: Minor, reversed: Minor, payments: i64, reversals: i64| {
+            let net = gross - reversed;
+            Sums {
+                gross,
+                reversed,
+                payments,
+                reversals,
+                unattributed: if payment.attributed { 0 } else { net },
+                ignored: if payment.ignored { net } else { 0 },
+            }
+        };
+        let mut put = |day: Day, sums: &Sums| {
+            if question.asks(day) {
+                self.add(group(day), payment.currency, sums);
+            }
+        };
+        match question.basis {
+            Basis::Own => {
+                put(split.sale, &part(split.gross, 0, 1, 0));
+                for (day, amount) in &split.reversals {
+                    put(*day, &part(0, *amount, 0, i64::from(*amount > 0)));
+                }
+            }
+            Basis::Sale => {
+                let reversed = split.reversed();
+                let reversals = i64::from(reversed > 0);
+                put(split.sale, &part(split.gross, reversed, 1, reversals));
+            }
+        }
+    }
+
+    /// The report that answers `question`; days are those of the zone named.
+    #[must_use]
+    pub fn report(self, question: &Question, zone: &str) -> Report {
+        let mut totals: BTreeMap<Currency, Sums> = BTreeMap::new();
+        for ((_, currency), sums) in &self.sums {
+            totals.entry(*currency).or_default().add(sums);
+        }
+        let lines = self.sums.into_iter();
+        let mut items: Vec<Line> = lines
+            .map(|((group, currency), sums)| Line::new(Some(group), currency, &sums))
+            .collect();
+        if matches!(question.by, By::Partner | By::Customer) {
+            // Who brought most stands first, and the money of nobody's last.
+            items.sort_by_key(|line| {
+                let nobodys = line.group.as_ref().is_some_and(Group::is_nobodys);
+                (line.currency, nobodys, Reverse(line.net))
+            });
+        }
+        let totals = totals.iter();
+        Report {
+            by: question.by,
+            zone: zone.to_owned(),
+            basis: question.basis,
+            from: question.from,
+            to: question.to,
+            items,
+            totals: totals
+                .map(|(it, sums)| Line::new(None, *it, sums))
+                .collect(),
+            left_off: 0,
+        }
+    }
+}
+
+impl Group {
+    /// Whether it is the money of nobody's customers.
+    fn is_nobodys(&self) -> bool {
+        matches!(
+            self,
+            Group::Partner {
+                attributed: false,
+                ..
+            } | Group::Customer {
+                attributed: false,
+                ..
+            }
+        )
+    }
+}
+
+/// A payment that counts in reports.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted<'a> {
+    /// Its money by days.
+    pub split: &'a Daybook,
+    /// The currency of that money.
+    pub currency: Currency,
+    /// Whether it has a customer.
+    pub attributed: bool,
+    /// Whether it is recorded and not forwarded, on purpose.
+    pub ignored: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(text: &str) -> Day {
+        Day::parse(text).unwrap()
+    }
+
+    fn question(by: By, basis: Basis) -> Question {
+        Question {
+            by,
+            from: Some(day("2026-06-01")),
+            to: Some(day("2026-06-30")),
+            zone: None,
+            basis,
+        }
+    }
+
+    fn by_day(day: Day) -> Group {
+        Group::Day { day }
+    }
+
+    fn usd() -> Currency {
+        "USD".parse().unwrap()
+    }
+
+    #[test]
+    fn a_reversal_counts_on_its_own_day_or_on_that_of_its_sale() {
+        let split = Daybook {
+            sale: day("2026-06-30"),
+            gross: 4999,
+            reversals: vec![(day("2026-07-01"), 500), (day("2026-07-09"), -500)],
+        };
+        let payment = Counted {
+            split: &split,
+            currency: usd(),
+            attributed: false,
+            ignored: false,
+        };
+        let sums = |basis, from: &str, to: &str| {
+            let question = Question {
+                from: Some(day(from)),
+                to: Some(day(to)),
+                ..question(By::Day, basis)
+            };
+            let mut heap = Heap::default();
+            heap.add_payment(&question, &payment, by_day);
+            let report = heap.report(&question, "UTC");
+            let days: Vec<_> = report
+                .items
+                .iter()
+                .map(|it| (it.gross, it.reversed))
+                .collect();
+            let total = report
+                .totals
+                .first()
+                .map(|it| (it.net, it.unattributed, it.reversals));
+            (days, total)
+        };
+        let june = ("2026-06-01", "2026-06-30");
+        assert_eq!(
+            sums(Basis::Own, june.0, june.1),
+            (vec![(4999, 0)], Some((4999, 4999, 0)))
+        );
+        assert_eq!(
+            sums(Basis::Own, "2026-07-01", "2026-07-08"),
+            (vec![(0, 500)], Some((-500, -500, 1)))
+        );
+        assert_eq!(
+            sums(Basis::Own, june.0, "2026-07-09"),
+            (vec![(4999, 0), (0, 500), (0, -500)], Some((4999, 4999, 1)))
+        );
+        assert_eq!(
+            sums(Basis::Sale, june.0, june.1),
+            (vec![(4999, 0)], Some((4999, 4999, 0)))
+        );
+        assert_eq!(
+            sums(Basis::Sale, "2026-07-01", "2026-07-09"),
+            (vec![], None)
+        );
+    }
+
+    #[test]
+    fn who_brought_most_stands_first_and_currencies_stay_apart() {
+        let question = question(By::Customer, Basis::Own);
+        let mut heap = Heap::default();
+        let customer = |key: Option<&str>| Group::Customer {
+            destination: key.map(|_| "ps".to_owned()),
+            customer_key: key.map(str::to_owned),
+            partner_key: None,
+            attributed: key.is_some(),
+        };
+        for (key, code, gross) in [
+            (None, "USD", 90_000),
+            (Some("a"), "USD", 100),
+            (Some("b"), "USD", 300),
+            (Some("c"), "JPY", 7),
+            (Some("a"), "USD", 50),
+        ] {
+            let sums = Sums {
+                gross,
+                payments: 1,
+                ..Sums::default()
+            };
+            heap.add(customer(key), code.parse().unwrap(), &sums);
+        }
+        let report = heap.report(&question, "UTC");
+        let order: Vec<_> = report
+            .items
+            .iter()
+            .map(|line| match &line.group {
+                Some(Group::Customer { customer_key, .. }) => (customer_key.as_deref(), line.net),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(
+            order,
+            [
+                (Some("c"), 7),
+                (Some("b"), 300),
+                (Some("a"), 150),
+                (None, 90_000)
+            ]
+        );
+        let totals: Vec<_> = report
+            .totals
+            .iter()
+            .map(|it| (it.currency.code(), it.net))
+            .collect();
+        assert_eq!(totals, [("JPY", 7), ("USD", 90_450)]);
+    }
+}
