@@ -4,7 +4,7 @@
 //! A report never adds two currencies together. A sale counts on the day of its
 //! capture and a reversal on its own day, or on the day of its sale where that is
 //! asked for. Here is what a report is and how it is put in order; the ledger
-//! adds up, and what of its money counts is in `ledger::book`.
+//! adds up, and what of its money counts is in `ledger::revenue`.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

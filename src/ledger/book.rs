@@ -223,36 +223,6 @@ fn before_the_plan(
     same_money(book, position)
 }
 
-/// How a payment counts in reports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Revenue {
-    /// Recorded and not forwarded, on purpose: from before `forward_from`, or
-    /// skipped by a person.
-    pub ignored: bool,
-}
-
-/// Whether a payment counts in reports: money that was captured, of the mode that
-/// its destination takes, and not the same money as another payment's. Who it is
-/// for and whether it was forwarded decide nothing here.
-#[must_use]
-pub fn revenue(
-    book: &Book,
-    source: &SourceTerms,
-    position: &Position,
-    state: State,
-) -> Option<Revenue> {
-    let captured = position.gross().is_some_and(|gross| gross > 0);
-    let forwarded = book.rows.iter().any(Row::freezes);
-    let other_mode = !forwarded && book.live.is_some_and(|live| live != source.live);
-    let counts = captured
-        && book.reference_matches.is_none()
-        && !other_mode
-        && same_money(book, position).is_none();
-    counts.then_some(Revenue {
-        ignored: state == State::Ignored,
-    })
-}
-
 /// How far the destination may have rounded a `created_at`, in milliseconds.
 const ROUNDED_MS: i64 = crate::time::SECOND_MS;
 
@@ -276,7 +246,7 @@ pub fn explains_adopted(book: &Book, source: &SourceTerms, standing: &Standing) 
 }
 
 /// Held where another payment is the same money, until a person says otherwise.
-fn same_money(book: &Book, position: &Position) -> Option<(State, String)> {
+pub(super) fn same_money(book: &Book, position: &Position) -> Option<(State, String)> {
     let other = book.same_money_as.as_ref()?;
     let accepted = book.ruling.accepted.as_ref() == Some(&position.fingerprint());
     (!accepted).then(|| {

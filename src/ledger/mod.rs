@@ -16,6 +16,7 @@ mod delivery;
 mod figures;
 mod inquiry;
 mod people;
+mod revenue;
 mod sqlite;
 mod state;
 pub mod story;

@@ -1,13 +1,11 @@
 //! How fast the ledger takes deliveries in and answers reports: figures for people
 //! to compare, on one machine and at one time. Nothing is asserted about speed.
 
-use std::time::Instant;
-
 use tributary::day::{Day, Zone};
 use tributary::ledger::{Ledger, Opening};
 use tributary::movement::Reading;
 use tributary::report::{Basis, By, Question};
-use tributary::time::MINUTE_MS;
+use tributary::time::{Clock, MINUTE_MS};
 
 use crate::bench::*;
 
@@ -45,6 +43,15 @@ fn told() -> Vec<Reading> {
     told
 }
 
+fn now_ms() -> i64 {
+    Clock::Machine.read().boot_ms
+}
+
+/// Milliseconds since then.
+fn since(begun: i64) -> i64 {
+    now_ms() - begun
+}
+
 /// `cargo test --release --test it -- --ignored --nocapture intake`
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measure, for a release build on a quiet machine"]
@@ -55,7 +62,7 @@ async fn intake_is_measured() {
         .map(|it| bench.delivery("stripe", it))
         .collect();
     let count = deliveries.len();
-    let begun = Instant::now();
+    let begun = now_ms();
     let mut deliveries = deliveries.into_iter();
     loop {
         let wave: Vec<_> = deliveries.by_ref().take(TOGETHER).collect();
@@ -73,7 +80,7 @@ async fn intake_is_measured() {
             one.await.unwrap();
         }
     }
-    let each = begun.elapsed().as_micros() / u128::try_from(count).unwrap();
+    let each = since(begun) * 1_000 / i64::try_from(count).unwrap();
     println!("{count} deliveries, {each} µs each");
 }
 
@@ -129,10 +136,10 @@ async fn reports_are_measured() {
             serve: false,
         })
     };
-    let begun = Instant::now();
+    let begun = now_ms();
     let ledger = open().unwrap();
-    let filled = begun.elapsed();
-    println!("filled in {filled:?}: {before} MiB, then {} MiB", size());
+    let filled = since(begun);
+    println!("filled in {filled} ms: {before} MiB, then {} MiB", size());
     let month = (Day::parse("2026-06-01"), Day::parse("2026-06-30"));
     for (from, to) in [(None, None), month] {
         for by in [By::Partner, By::Customer, By::Source, By::Day, By::Month] {
@@ -151,18 +158,18 @@ async fn reports_are_measured() {
                 let mut took = Vec::new();
                 let mut lines = 0;
                 for _ in 0..3 {
-                    let begun = Instant::now();
+                    let begun = now_ms();
                     let report = ledger.report(question.clone()).await.unwrap();
-                    took.push(begun.elapsed());
+                    took.push(since(begun));
                     lines = report.items.len();
                 }
-                println!("{question:?}: {lines} lines in {took:?}");
+                println!("{question:?}: {lines} lines in {took:?} ms");
             }
         }
     }
     for _ in 0..3 {
-        let begun = Instant::now();
+        let begun = now_ms();
         ledger.overview().await.unwrap();
-        println!("overview in {:?}", begun.elapsed());
+        println!("overview in {} ms", since(begun));
     }
 }

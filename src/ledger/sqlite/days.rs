@@ -3,7 +3,7 @@
 //! Each payment carries what it brought in (`payments.booked`). When it stands
 //! differently, exactly that is taken out and the new part put in, so the tables
 //! are at every moment the sum over all payments. Nothing here decides what
-//! counts; that is `book::revenue`.
+//! counts; that is `ledger::revenue`.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,8 @@ use super::stand::Folded;
 use super::tx::{Tx, by_word};
 use crate::day::{Day, Zone};
 use crate::daybook::{self, Daybook};
-use crate::ledger::book::{self, Book};
+use crate::ledger::book::Book;
+use crate::ledger::revenue::revenue;
 use crate::ledger::{AllTerms, LedgerError};
 use crate::money::Minor;
 use crate::position;
@@ -219,7 +220,7 @@ impl Tx<'_> {
     fn booked(&self, folded: &Folded) -> Result<Option<Booked>, LedgerError> {
         let (row, book, standing) = (&folded.row, &folded.book, &folded.standing);
         let source = self.terms(&row.source)?;
-        let Some(revenue) = book::revenue(book, source, &standing.position, standing.state) else {
+        let Some(counts) = revenue(book, source, &standing.position, standing.state) else {
             return Ok(None);
         };
         let split = daybook::of_position(&standing.position, &book.facts, self.zone);
@@ -239,7 +240,7 @@ impl Tx<'_> {
                 currency.code(),
                 destination,
                 customer,
-                revenue.ignored,
+                counts.ignored,
             )
         }))
     }
@@ -336,10 +337,10 @@ impl Tx<'_> {
         let Some(source) = self.all_terms().get(&row.source) else {
             return Ok(());
         };
-        let revenue = book::revenue(&book, source, &position, row.state);
+        let counts = revenue(&book, source, &position, row.state);
         let split = daybook::of_position(&position, &book.facts, self.zone);
         let currency = position.capture.as_ref().map(|it| it.currency);
-        let (Some(revenue), Some(split), Some(currency)) = (revenue, split, currency) else {
+        let (Some(counts), Some(split), Some(currency)) = (counts, split, currency) else {
             return Ok(());
         };
         let customer = row.customer.map(|it| (it.value, by_word(it.by).to_owned()));
@@ -348,7 +349,7 @@ impl Tx<'_> {
             currency.code(),
             &row.destination,
             customer,
-            revenue.ignored,
+            counts.ignored,
         );
         changes.add(row.source_row, &booked, 1);
         self.write_booked(payment, Some(&booked))
@@ -417,6 +418,14 @@ pub(super) fn fill(
     let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     // Another process may have been first.
     if known(&tx)?.is_none() {
+        let payments = tx
+            .query_row("SELECT 1 FROM payments LIMIT 1", [], |_| Ok(()))
+            .optional()?;
+        if payments.is_some() {
+            tracing::info!(
+                "the sums that reports read are made from all payments; this takes a while"
+            );
+        }
         Tx::new(&tx, terms, zone, now).fill_days()?;
         tx.execute(
             "INSERT INTO meta (name, value) VALUES (?1, ?2)",

@@ -50,6 +50,8 @@ pub struct Store {
     readers: Mutex<Vec<Connection>>,
     path: PathBuf,
     shared: Arc<Shared>,
+    /// Held while the days of another zone are found from all payments.
+    other_zones: tokio::sync::Mutex<()>,
     /// Held while this process serves; the system lets it go at any end.
     _lock: Option<File>,
 }
@@ -119,6 +121,7 @@ impl Store {
             readers: Mutex::new(Vec::new()),
             path,
             shared,
+            other_zones: tokio::sync::Mutex::default(),
             _lock: serving,
         })
     }

@@ -90,6 +90,8 @@ impl Store {
         let Some(zone) = other else {
             return self.read(move |tx| tx.report(&question)).await;
         };
+        // One at a time: each keeps a processor busy for as long as it takes.
+        let _alone = self.other_zones.lock().await;
         let (mut heap, mut after) = (Heap::default(), 0);
         loop {
             let (asked, there) = (question.clone(), zone.clone());
