@@ -155,6 +155,28 @@ async fn what_breaks_after_the_hand_over_is_unknown() {
     assert_eq!(post(Play::Write(garbage)).await.name(), "unknown");
 }
 
+/// A client that kept a connection may send a request again by itself when the
+/// other side closed it. Ours does not: whether the row arrived is not known then.
+#[tokio::test]
+async fn a_request_that_got_no_answer_is_not_repeated_by_the_client() {
+    let mine = shown(&json!({"key": "stripe:ch_1"}));
+    let length = mine.len();
+    let whole = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{mine}");
+    let server = Server::start(Play::OnceAConnection(whole.into_bytes())).await;
+    let destination = open(&server.base_url);
+    let mut outcomes = Vec::new();
+    for _ in 0..6 {
+        outcomes.push(destination.post(&sale(), soon()).await.name());
+    }
+    // Every second one went over the connection of the one before.
+    assert_eq!(outcomes, ["accepted", "unknown"].repeat(3));
+    assert_eq!(server.seen().len(), 6);
+    let (from, to) = (NOW, NOW);
+    let listed = destination.list(Window { from, to }, None).await;
+    assert!(listed.is_err());
+    assert_eq!(server.seen().len(), 7);
+}
+
 #[tokio::test]
 async fn a_body_over_its_cap_is_not_read() {
     let mine = shown(&json!({"key": "stripe:ch_1", "pad": "x".repeat(70 * 1024)}));
