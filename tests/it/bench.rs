@@ -136,8 +136,25 @@ impl Bench {
         self.deliveries = 0;
     }
 
+    /// The ledger is lost with its machine, and `copy` takes its place.
+    pub async fn restore(&mut self, copy: &Path) {
+        self.shut().await;
+        self.broom = None;
+        let ledger = self.dir.path().join("ledger.db");
+        for end in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{end}", ledger.display()));
+        }
+        std::fs::rename(copy, &ledger).unwrap();
+        self.ledger = open(&self.dir, &self.clock, &self.terms);
+    }
+
     /// Closes the ledger as a crash would leave it to a new process, and opens it again.
     pub async fn restart(&mut self) {
+        self.shut().await;
+        self.ledger = open(&self.dir, &self.clock, &self.terms);
+    }
+
+    async fn shut(&mut self) {
         self.ledger.close().await;
         // The lock goes with the last hold on the old ledger.
         let (dir, clock) = (self.dir.path(), self.clock.clone());
@@ -151,7 +168,6 @@ impl Bench {
             Ledger::open(empty).unwrap()
         });
         self.ledger = closed.clone();
-        self.ledger = open(&self.dir, &self.clock, &self.terms);
     }
 
     pub async fn deliver(&mut self, reading: Reading) -> Recorded {
@@ -296,6 +312,7 @@ impl There {
                 amount: Some(amount),
                 currency: Some(usd()),
                 customer: Some(customer),
+                created_at: None,
                 archived: false,
             })
             .collect()

@@ -529,3 +529,33 @@ async fn the_program_is_copied_killed_restored_and_adopted_by_hand() {
     folder.expect(0, &["reconcile"]);
     assert!(running.terminate().success());
 }
+
+/// The lost ledger posted the whole sale, which is listed late, and here a refund
+/// of it is known already: the refund is posted beside what stands there.
+#[tokio::test]
+async fn what_is_listed_after_the_adoption_with_another_amount_is_adopted_too() {
+    let mut bench = Bench::new();
+    bench.deliver(bench::customer("cus_A", "acme", 1)).await;
+    bench.clock.advance(1000 * SECOND_MS);
+    bench.restart().await;
+    adopt(&bench, Vec::new()).await;
+    bench
+        .deliver(bench::charge("ch_1", 1000, Some("cus_A")))
+        .await;
+    bench.deliver(bench::refund("ch_1", "re_1", 400, 990)).await;
+    let mut there = There::default();
+    there
+        .rows
+        .insert("stripe:ch_1".to_owned(), vec![("acme".to_owned(), 1000)]);
+    bench.run(&mut there).await;
+    for _ in 0..3 {
+        bench.clock.advance(901 * SECOND_MS);
+        bench.read_back(&there).await;
+        bench.run(&mut there).await;
+    }
+    assert_eq!(there.rows["stripe:ch_1"].len(), 1);
+    assert_eq!(
+        (there.sum(), bench.state("ch_1").await),
+        (600, State::Settled)
+    );
+}

@@ -46,6 +46,8 @@ pub struct Far {
     pub stolen: BTreeSet<String>,
     /// What must never happen and did.
     pub wrong: Option<String>,
+    /// The times that we sent for rows.
+    created: BTreeMap<String, Time>,
     /// From when on a row is listed.
     listed_from: BTreeMap<String, Time>,
     /// Whether the list shows what we deleted.
@@ -74,6 +76,7 @@ impl Far {
             paused_until: Time(0),
             stolen: BTreeSet::new(),
             wrong: None,
+            created: BTreeMap::new(),
             listed_from: BTreeMap::new(),
             shows_deleted: rng.random_ratio(1, 2),
             deleted: BTreeMap::new(),
@@ -93,7 +96,11 @@ impl Far {
         let new = match call {
             Outgoing::Post(new) => new,
             Outgoing::Delete { key } => {
-                let held = self.there.rows.get(key).is_some_and(|rows| !rows.is_empty());
+                let held = self
+                    .there
+                    .rows
+                    .get(key)
+                    .is_some_and(|rows| !rows.is_empty());
                 self.take_away(key);
                 return match held {
                     true => Outcome::Accepted,
@@ -115,6 +122,7 @@ impl Far {
             };
             let late = rng.random_range(0..late) * i64::from(rng.random_ratio(1, 2));
             self.listed_from.insert(new.key.clone(), now.plus(late));
+            self.created.insert(new.key.clone(), new.created_at);
             self.there.carry_out(call);
             return Outcome::Accepted;
         }
@@ -153,6 +161,11 @@ impl Far {
             .collect()
     }
 
+    /// A row is listed from now on, whatever was said of it.
+    pub fn list_now(&mut self, key: &str) {
+        self.listed_from.remove(key);
+    }
+
     /// Somebody else deletes a row of ours. A list always shows that.
     pub fn steal(&mut self, key: &str) {
         self.take_away(key);
@@ -165,29 +178,36 @@ impl Far {
             return Vec::new();
         }
         let mut seen = self.there.seen(key);
+        for seen in &mut seen {
+            seen.created_at = self.created.get(key).copied();
+        }
         if self.shows_deleted || self.stolen.contains(key) {
             let deleted = self.deleted.get(key).into_iter().flatten();
             seen.extend(deleted.map(|(customer, amount)| Seen {
                 amount: Some(*amount),
                 currency: Some(usd()),
                 customer: Some(customer.clone()),
+                created_at: self.created.get(key).copied(),
                 archived: true,
             }));
         }
         seen
     }
 
-    /// The whole list, long after everything happened.
+    /// The whole list, with what is listed by now.
     pub fn list(&self, now: Time) -> Vec<Listed> {
-        let rows = self.there.rows.iter();
+        let listed = |key: &String| self.listed_from.get(key).is_none_or(|from| *from <= now);
+        let rows = self.there.rows.iter().filter(|(key, _)| listed(key));
         rows.flat_map(|(key, rows)| rows.iter().map(move |row| (key, row)))
             .map(|(key, (customer, amount))| Listed {
                 key: key.clone(),
                 amount: Some(*amount),
                 currency: Some(usd()),
                 customer_external_key: Some(customer.clone()),
+                customer_email: None,
                 customer_key: None,
-                created_at: Some(now),
+                payment_id: None,
+                created_at: self.created.get(key).copied(),
                 archived: false,
             })
             .collect()

@@ -10,6 +10,7 @@
 mod asked;
 mod calls;
 mod far;
+mod loss;
 mod people;
 mod verdict;
 
@@ -55,6 +56,10 @@ struct Sim {
     policy: Policy,
     /// What a person skipped and has not released yet.
     skipped: BTreeSet<String>,
+    /// Whether the ledger may be lost in this play, and whether it was.
+    lossy: bool,
+    lost: bool,
+    copy: Option<loss::Copy>,
     /// What must never happen and did.
     wrong: Option<String>,
     trace: Vec<String>,
@@ -194,6 +199,9 @@ impl Sim {
             answers,
             policy,
             skipped: BTreeSet::new(),
+            lossy: rng.random_ratio(1, 4),
+            lost: false,
+            copy: None,
             wrong: None,
             trace: vec![format!("policy {policy:?}, {}", far.told())],
             far,
@@ -224,6 +232,7 @@ impl Sim {
         let pause = [0, 10, SECOND_MS, 30 * SECOND_MS, 20 * MINUTE_MS];
         let pause = pause[self.rng.random_range(0..pause.len())];
         self.pass(pause);
+        self.copy_or_lose().await;
         match self.rng.random_range(0..50) {
             0..15 => self.tell().await,
             15..26 => self.call().await,
@@ -271,6 +280,7 @@ impl Sim {
                     .first()
                     .map(|it| (it.fact.class, &it.fact.id, it.fact.amount))
             ));
+            self.told_since_the_copy(source, &event);
             self.bench.deliver_to(source, event).await;
         }
     }

@@ -65,7 +65,7 @@ impl Sim {
         let held = states.get("held").copied().unwrap_or_default();
         let may_be_held = |truth: &&Truth| truth.twin || self.is_robbed(truth);
         let may_be_held = self.truths.iter().filter(may_be_held).count();
-        let held = held <= i64::try_from(may_be_held).unwrap() || !self.far.prompt;
+        let held = held <= i64::try_from(may_be_held).unwrap() || !self.far.prompt || self.lost;
         !open && held && self.skipped.is_empty() && self.flying.is_empty()
     }
 
@@ -140,7 +140,10 @@ impl Sim {
         let exact = (held, forwarded, settled) == (expected, expected, 1);
         let (state, _, _) = &told[0];
         let fair = match (self.far.prompt, self.is_robbed(truth)) {
+            // What the lost ledger knew last may have to be looked at by a person.
+            (true, false) if self.lost => exact || *state == "held",
             (true, false) => exact,
+            (true, true) if self.lost => exact || ["held", "failed"].contains(state),
             // A person is told of what somebody else did, unless nothing was to
             // stay there anyway.
             (true, true) => *state == "held" || *state == "settled" && held == expected,
