@@ -93,7 +93,11 @@ impl Far {
         let new = match call {
             Outgoing::Post(new) => new,
             Outgoing::Delete { key } => {
-                let held = self.there.rows.get(key).is_some_and(|rows| !rows.is_empty());
+                let held = self
+                    .there
+                    .rows
+                    .get(key)
+                    .is_some_and(|rows| !rows.is_empty());
                 self.take_away(key);
                 return match held {
                     true => Outcome::Accepted,
