@@ -20,6 +20,7 @@ mod inquire;
 mod keyset;
 mod ledger;
 mod mutants;
+mod orders;
 mod outage;
 mod power;
 mod reconcile;
