@@ -11,6 +11,7 @@
 
 mod bench;
 mod binary;
+mod books;
 mod cli;
 mod crash;
 mod disk;

@@ -196,13 +196,7 @@ fn recurly(n: usize, root: &str, (id, action): (&str, &str), status: &str, cents
 fn told_by_recurly(n: usize) -> Vec<Said> {
     let (bought, back) = (("buy", "purchase"), "successful_refund_notification");
     vec![
-        recurly(
-            n,
-            "processing_payment_notification",
-            bought,
-            "processing",
-            5000,
-        ),
+        recurly(n, "failed_payment_notification", bought, "Declined", 5000),
         recurly(
             n,
             "successful_payment_notification",
