@@ -29,9 +29,6 @@ enum Play {
     Reset,
     /// Never answers.
     Hang,
-    /// Answers the first request of a connection with these bytes and keeps it
-    /// open; reads a second one, and closes without an answer.
-    OnceAConnection(Vec<u8>),
 }
 
 /// A server on this machine, and every request it read.
@@ -57,13 +54,6 @@ impl Server {
                     }
                     Play::Reset => stream.set_zero_linger().unwrap(),
                     Play::Hang => std::future::pending::<()>().await,
-                    Play::OnceAConnection(bytes) => {
-                        let _ = stream.write_all(bytes).await;
-                        let second = read(&mut stream).await;
-                        if !second.is_empty() {
-                            log.lock().unwrap().push(second);
-                        }
-                    }
                 }
             }
         });

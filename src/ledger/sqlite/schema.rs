@@ -128,7 +128,7 @@ pub(super) fn connect_to_read(path: &Path) -> Result<Connection, LedgerError> {
 /// A statement is prepared once and stays so. Without the second line SQLite
 /// prepares it again for other values where they might suit a partial index
 /// better; ours name the index's own condition, so that they never do.
-fn keep_statements(conn: &Connection) -> rusqlite::Result<()> {
+pub(super) fn keep_statements(conn: &Connection) -> rusqlite::Result<()> {
     conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())

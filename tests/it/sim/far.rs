@@ -19,7 +19,8 @@ const LISTED_WITHIN_MS: i64 = 4 * MINUTE_MS;
 /// How late a row is listed where lists cannot be believed.
 const LISTED_VERY_LATE_MS: i64 = 6 * HOUR_MS;
 
-/// What a post with a key meets that the destination knows.
+/// What a post with a key meets that the destination knows: the sandbox's four
+/// ways, but that a refusal does not even say why.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Repeats {
     SecondRow,
@@ -133,7 +134,7 @@ impl Far {
             },
             (Repeats::Refused, _) => Outcome::Refused {
                 status: 400,
-                message: "the key exists".to_owned(),
+                message: "no".to_owned(),
             },
             _ => Outcome::Unknown {
                 why: "it may hold it already",

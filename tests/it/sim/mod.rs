@@ -36,7 +36,10 @@ use far::Far;
 const SEEDS: u64 = 10_000;
 
 /// Random steps of one seed before the world is healed.
-const STEPS: usize = 80;
+const STEPS: usize = 48;
+
+/// Payments of one seed: many short plays meet more than few long ones.
+const PAYMENTS_MOST: usize = 4;
 
 /// Two sources of one provider: some money is told of by both.
 const SOURCES: [&str; 2] = ["stripe", "stripe-eu"];
@@ -91,10 +94,9 @@ fn any_order_any_fault_any_crash_ends_at_the_truth() {
     let next = AtomicU64::new(seeds.start);
     let failed: Mutex<Vec<(u64, String)>> = Mutex::default();
     let play = || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        // Neither sockets nor timers: a ledger's thread wakes it all the sooner.
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = runtime.unwrap();
         let mut stage = Stage::default();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -171,7 +173,7 @@ impl Sim {
             }
         }
         let mut truths = Vec::new();
-        for number in 0..rng.random_range(2..7) {
+        for number in 0..rng.random_range(1..PAYMENTS_MOST + 1) {
             let (truth, told, untold) = history(&format!("ch_{number}"), &mut rng);
             for told in untold {
                 thinned(told, &mut answers, &mut rng);
