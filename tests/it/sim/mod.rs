@@ -31,8 +31,8 @@ use crate::tale::{Answers, Truth, history, thinned};
 use calls::{Flying, Way, named};
 use far::Far;
 
-/// Seeds in CI: what two processors play in less than three minutes;
-/// `TRIBUTARY_SIM_SEEDS` asks for more.
+/// Seeds in CI: 39 ms of a processor each, measured on a busy machine, so a little
+/// over three minutes on two; `TRIBUTARY_SIM_SEEDS` asks for more or fewer.
 const SEEDS: u64 = 10_000;
 
 /// Random steps of one seed before the world is healed.

@@ -38,14 +38,7 @@ impl Sim {
                 self.decided(&id, Decision::Accept).await;
             }
             self.read_back(true).await;
-            for source in SOURCES {
-                while left > 0
-                    && let Some(asking) = self.bench.ledger.ask(source).await.unwrap()
-                {
-                    left -= 1;
-                    self.answered(asking).await;
-                }
-            }
+            self.ask_all(&mut left).await;
             while left > 0
                 && let Some(begun) = self.bench.begin().await
             {
@@ -54,9 +47,28 @@ impl Sim {
             }
             self.pass(0);
             if self.is_quiet().await {
-                return;
+                // A question that was asked in vain comes round within a day; who
+                // accepted a doubt did not wait for its answer.
+                self.pass(DAY_MS);
+                if !self.ask_all(&mut left).await {
+                    return;
+                }
             }
         }
+    }
+
+    /// Answers every question that is due; false where there was none.
+    async fn ask_all(&mut self, left: &mut usize) -> bool {
+        let before = *left;
+        for source in SOURCES {
+            while *left > 0
+                && let Some(asking) = self.bench.ledger.ask(source).await.unwrap()
+            {
+                *left -= 1;
+                self.answered(asking).await;
+            }
+        }
+        *left < before
     }
 
     async fn is_quiet(&self) -> bool {
