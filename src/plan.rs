@@ -142,6 +142,8 @@ pub struct Ruling {
     pub customer: Option<Customer>,
     /// True once a person released it to be forwarded although it is old.
     pub released: bool,
+    /// True where an import recorded it as history only; a release undoes it.
+    pub history: bool,
 }
 
 /// The next call.

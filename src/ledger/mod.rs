@@ -16,6 +16,7 @@ mod delivery;
 mod figures;
 mod inquiry;
 mod people;
+pub mod rows;
 mod sqlite;
 mod state;
 pub mod story;
@@ -118,6 +119,28 @@ impl Ledger {
     /// [`LedgerError::Unavailable`]: nothing was recorded, answer 503.
     pub async fn record(&self, delivery: Delivery) -> Result<Recorded, LedgerError> {
         self.store().record(delivery).await
+    }
+
+    /// Records rows of a file as `feed` hands them out, until it has none at hand
+    /// or others have waited long enough, and answers what became of each. A row
+    /// that cannot be recorded is rejected and stops no other.
+    ///
+    /// # Errors
+    /// As the store's: then none of the rows taken is recorded.
+    pub async fn record_rows(
+        &self,
+        from: Arc<rows::RowsFrom>,
+        feed: rows::Feed,
+    ) -> Result<rows::RowsTaken, LedgerError> {
+        self.store().record_rows(from, feed).await
+    }
+
+    /// Gives the ledger of a command that imports more memory to work with.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn prepare_for_rows(&self) -> Result<(), LedgerError> {
+        self.store().prepare_for_rows().await
     }
 
     /// Claims one payment of `destination` that is due, plans on the facts as

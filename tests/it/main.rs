@@ -26,6 +26,7 @@ mod reconcile;
 mod recorded;
 mod recurly;
 mod robust;
+mod rows;
 mod sim;
 mod tale;
 mod tidy;

@@ -15,6 +15,8 @@ mod people;
 mod read;
 mod readback;
 mod record;
+mod references;
+mod rows;
 mod schema;
 mod settle;
 mod stand;
@@ -189,7 +191,7 @@ impl Store {
 }
 
 /// A lock whose holder panicked is still good here: the values are replaced whole.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)

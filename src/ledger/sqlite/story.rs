@@ -270,6 +270,7 @@ impl Tx<'_> {
                     "policy" => format!("decided to go on by the policy \"{detail}\""),
                     "customer" => format!("decided that it belongs to the customer {detail}"),
                     "move" => format!("decided to move it to the customer {detail}"),
+                    "history" => "recorded it as history only".to_owned(),
                     "attach" => format!("decided that the reversal {detail} belongs here"),
                     other => other.to_owned(),
                 };
