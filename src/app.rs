@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{self, Config, ConfigError, Mode};
 use crate::destination::{self, Destination};
 use crate::forward::Forwarder;
+use crate::import;
 use crate::inquire::{self, Inquirer};
 use crate::keyset::KeySet;
 use crate::ledger::book::SourceTerms;
@@ -263,6 +264,11 @@ pub fn terms(config: &Config) -> Result<AllTerms, ConfigError> {
                 "is not configured",
             ));
         };
+        if let Some(saved) = &source.import {
+            import::settings::check(saved).map_err(|(key, problem)| {
+                ConfigError::at(format!("sources.{name}.import.{key}"), problem)
+            })?;
+        }
         let rules = match &source.customer_key {
             Some(rules) => rules.clone(),
             None => default_rules(name, provider.as_ref())?,

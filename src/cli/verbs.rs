@@ -25,6 +25,7 @@ pub(super) async fn run(app: &App, command: Command, talk: Talk) -> anyhow::Resu
             }
             Ok(DONE)
         }
+        Command::Import(args) => super::import::run(app, &args, talk).await,
         Command::Link(link) => self::link(app, link, talk).await,
         Command::Unlink {
             source,
@@ -121,7 +122,7 @@ async fn decision(app: &App, command: Command, talk: Talk) -> anyhow::Result<u8>
 }
 /// Who speaks on the command line: the person whose shell it is, as the
 /// machine names them.
-fn word(app: &App, why: &str) -> Word {
+pub(super) fn word(app: &App, why: &str) -> Word {
     Word {
         who: "command line".to_owned(),
         why: why.trim().to_owned(),

@@ -71,6 +71,13 @@ pub enum Ledger {
     Sqlite(Arc<sqlite::Store>),
 }
 
+/// A ledger to try something on; it goes when this does.
+pub struct Copy {
+    /// The copy.
+    pub ledger: Ledger,
+    _folder: tempfile::TempDir,
+}
+
 /// How a ledger is opened.
 #[derive(Clone, Debug)]
 pub struct Opening {
@@ -133,6 +140,15 @@ impl Ledger {
         feed: rows::Feed,
     ) -> Result<rows::RowsTaken, LedgerError> {
         self.store().record_rows(from, feed).await
+    }
+
+    /// A copy of the ledger as it is now, to try something on: nobody waits while
+    /// it is made, and nothing done to it comes back.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`] where there is no room beside the ledger.
+    pub async fn copy(&self) -> Result<Copy, LedgerError> {
+        self.store().copy().await
     }
 
     /// Gives the ledger of a command that imports more memory to work with.

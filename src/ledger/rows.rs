@@ -40,6 +40,8 @@ pub enum Fate {
     Known,
     /// It said something new, and no rule names the customer.
     Unattributed,
+    /// Nothing in it is counted, as in a webhook that concerns nobody.
+    Ignored,
     /// It could not be read, or not be recorded.
     Rejected,
 }
@@ -52,6 +54,7 @@ impl Fate {
             Fate::Imported => "imported",
             Fate::Known => "already known",
             Fate::Unattributed => "unattributed",
+            Fate::Ignored => "ignored",
             Fate::Rejected => "rejected",
         }
     }

@@ -41,6 +41,9 @@ use writer::Writer;
 /// only hold more memory.
 const READERS_KEPT: usize = 4;
 
+/// How the folder of a copy is named: what a kill left behind can be deleted.
+const COPY_PREFIX: &str = ".tributary-dry-run-";
+
 /// The store behind [`super::Ledger::Sqlite`].
 pub struct Store {
     writer: Writer,
@@ -111,6 +114,36 @@ impl Store {
             shared,
             _lock: serving,
         })
+    }
+
+    /// As [`super::Ledger::copy`].
+    pub(in crate::ledger) async fn copy(&self) -> Result<super::Copy, LedgerError> {
+        let (path, shared) = (self.path.clone(), Arc::clone(&self.shared));
+        let copied = tokio::task::spawn_blocking(move || {
+            let beside = path.parent().filter(|it| !it.as_os_str().is_empty());
+            let folder = tempfile::Builder::new()
+                .prefix(COPY_PREFIX)
+                .tempdir_in(beside.unwrap_or(std::path::Path::new(".")))
+                .map_err(|error| LedgerError::Unavailable(format!("no copy: {error}")))?;
+            let file = folder.path().join("ledger.db");
+            let from = schema::connect_to_read(&path)?;
+            let mut to = Connection::open(&file)?;
+            rusqlite::backup::Backup::new(&from, &mut to)?.step(-1)?;
+            drop(to);
+            let opening = Opening {
+                url: format!("sqlite:{}", file.display()),
+                terms: shared.terms.clone(),
+                clock: shared.clock.clone(),
+                serve: false,
+            };
+            let ledger = super::Ledger::open(opening)?;
+            Ok(super::Copy {
+                ledger,
+                _folder: folder,
+            })
+        });
+        let lost = || LedgerError::Unavailable("the copy was cut off".to_owned());
+        copied.await.unwrap_or_else(|_| Err(lost()))
     }
 
     /// Runs `verb` in a savepoint of the next shared commit; answers after it.

@@ -120,6 +120,8 @@ struct Chunk {
     ways: Vec<Way>,
     /// To be folded at its end.
     touched: BTreeSet<i64>,
+    /// Rows of which nothing is counted, and why.
+    ignored: HashMap<usize, String>,
     /// How the payments stand, where one was folded.
     stands: HashMap<i64, (State, Option<String>)>,
     changes: Changes,
@@ -231,6 +233,9 @@ impl Tx<'_> {
         let mut group_of: HashMap<(&str, &crate::movement::Scope), usize> = HashMap::new();
         for (index, (_, reading)) in rows.iter().enumerate() {
             recordable(reading)?;
+            chunk
+                .ignored
+                .extend(reading.ignored.as_ref().map(|why| (index, why.clone())));
             chunk.ways.push(Way {
                 line: rows[index].0,
                 payment: None,
@@ -579,9 +584,12 @@ impl Chunk {
     }
 
     fn tell(self, taken: &mut RowsTaken) {
-        for way in self.ways {
+        for (index, way) in self.ways.into_iter().enumerate() {
             let stands = way.payment.and_then(|payment| self.stands.get(&payment));
             let (outcome, reason) = match (way.news, stands) {
+                (false, _) if self.ignored.contains_key(&index) => {
+                    (Fate::Ignored, self.ignored.get(&index).cloned())
+                }
                 (false, _) => (Fate::Known, None),
                 (true, Some((State::Unattributed, reason))) => (Fate::Unattributed, reason.clone()),
                 (true, Some((State::Due | State::Settled, _)) | None) => (Fate::Imported, None),
