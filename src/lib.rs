@@ -11,6 +11,7 @@ pub mod demo;
 pub mod destination;
 pub mod forward;
 pub mod http;
+pub mod import;
 pub mod inquire;
 pub mod keyset;
 pub mod ledger;
