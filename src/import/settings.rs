@@ -61,7 +61,7 @@ pub fn options(config: &Config, name: &str, said: &Said) -> Result<Options, Refu
         options.map.insert(column, field);
     }
     if let Some(text) = said.zone.as_deref().or(saved.zone.as_deref()) {
-        options.zone = Some(zone(text).map_err(|error| about("--zone", error))?);
+        options.zone = Some(zone(text).map_err(|why| about("--zone", Refused(why)))?);
     }
     if let Some(word) = &saved.decimal {
         options.decimal = word.parse::<Decimal>()?;
@@ -102,7 +102,7 @@ pub fn check(saved: &crate::config::ImportColumns) -> Result<(), (&'static str, 
             .map_err(|error| told("format", error))?;
     }
     if let Some(text) = &saved.zone {
-        zone(text).map_err(|error| told("zone", error))?;
+        zone(text).map_err(|why| ("zone", why))?;
     }
     if let Some(text) = &saved.decimal {
         text.parse::<Decimal>()
