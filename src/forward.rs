@@ -74,6 +74,7 @@ impl Forwarder {
     /// Runs until told to stop, then waits for the calls under way.
     pub async fn run(self: Arc<Self>) {
         self.obey_an_earlier_pause().await;
+        self.tell_of_a_copy().await;
         let mut turns: u64 = 0;
         while !self.stop.is_cancelled() {
             if !self.may_call().await {
@@ -362,6 +363,19 @@ impl Forwarder {
                 status: 429,
             };
             self.breaker().observe(&asked, self.clock.now());
+        }
+    }
+
+    /// A copy of a ledger hands nothing out; whoever started on one should know.
+    async fn tell_of_a_copy(&self) {
+        match self.ledger.copied_at(self.destination.name()).await {
+            Ok(Some(at)) => tracing::warn!(
+                destination = self.destination.name(),
+                why = crate::ledger::copied_sentence(at),
+                "forwarding stopped"
+            ),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "cannot tell whether this ledger is a copy"),
         }
     }
 

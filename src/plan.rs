@@ -144,6 +144,9 @@ pub struct Ruling {
     pub released: bool,
     /// True where an import recorded it as history only; a release undoes it.
     pub history: bool,
+    /// Rows of it were read back into a restored ledger, up to this time of the
+    /// money, and what the ledger knows has not explained them yet.
+    pub adopted: Option<Time>,
 }
 
 /// The next call.
@@ -234,6 +237,13 @@ pub fn plan(
                 .to_owned(),
         );
     }
+    let sum = live
+        .iter()
+        .map(|row| row.amount)
+        .fold(0, Minor::saturating_add);
+    if ruling.adopted.is_some() && sum != target {
+        return Step::Hold(unexplained(capture.currency, sum, target));
+    }
     // Without a known customer nothing counts as misplaced.
     let misplaced = live
         .iter()
@@ -241,10 +251,6 @@ pub fn plan(
     if let Some(row) = misplaced {
         return delete(row, terms);
     }
-    let sum = live
-        .iter()
-        .map(|row| row.amount)
-        .fold(0, Minor::saturating_add);
     let post = |amount, at, reversal_of| Step::Post {
         seq: next_seq(rows),
         amount,
@@ -294,6 +300,18 @@ impl Row {
     pub fn freezes(&self) -> bool {
         self.state != RowState::Absent
     }
+}
+
+/// The lost ledger knew more of this payment than the restored one does. The
+/// difference is never posted: the events that explain it come again, or a person
+/// says that they will not.
+fn unexplained(currency: Currency, sum: Minor, target: Minor) -> String {
+    format!(
+        "the destination holds {} of it from before this ledger was restored, and the ledger knows \
+         of {}; it goes on when the provider sends again what was lost, or by release --accept",
+        currency.show(sum),
+        currency.show(target)
+    )
 }
 
 /// While an outcome is unknown nothing else may be called for the payment.

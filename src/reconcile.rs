@@ -3,12 +3,13 @@
 //! One pass over the list, a page at a time, then one over the rows that no page
 //! showed. Differences are told as they are found; sums are kept only for
 //! customers that have one. It posts and deletes nothing: `fix` writes down what
-//! the destination holds, and the forwarder carries out what is owed then.
+//! the destination holds, and the forwarder carries out what is owed then;
+//! `adopt` reads the whole list into a ledger that was restored or is new.
 
 use std::collections::BTreeMap;
 
 use crate::destination::{Destination, Outcome, Window};
-use crate::ledger::{Comparison, Difference, Ledger, LedgerError};
+use crate::ledger::{Comparison, Difference, Differs, Ledger, LedgerError};
 use crate::money::{Currency, Minor};
 use crate::time::{Clock, DAY_MS, Time};
 
@@ -47,15 +48,28 @@ pub struct Reconciled {
     pub listed: u64,
     /// Differences found.
     pub differences: u64,
-    /// Differences that were written down, with `fix`.
+    /// Differences that were written down.
     pub corrected: usize,
     /// By customer and currency, what the ledger believes and what the
     /// destination holds of the rows that differ.
     pub sums: BTreeMap<(String, String), (Minor, Minor)>,
 }
 
-/// Compares one destination from `since` on. `tell` hears every difference; with
-/// `fix` it is then written down.
+/// What is done about differences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Nothing: they are told.
+    Tell,
+    /// What the destination holds is written down.
+    Fix,
+    /// The same into a ledger that was restored or is new: what it does not know
+    /// was posted by the one that was lost.
+    Adopt,
+}
+
+/// Compares one destination from `since` on. `tell` hears every difference, and
+/// `then` says what is done about it. An adoption reads the whole list, whatever
+/// `since` is, and lets the destination be called again at its end.
 ///
 /// # Errors
 /// Where the list or the ledger could not be read to the end; what was told
@@ -64,12 +78,17 @@ pub async fn reconcile(
     ledger: &Ledger,
     destination: &Destination,
     clock: &Clock,
-    (since, fix): (Time, bool),
+    (since, then): (Time, Then),
     mut tell: impl FnMut(&Difference),
 ) -> Result<Reconciled, ReconcileError> {
     if !destination.v2_available() {
         return Err(ReconcileError::NoList(destination.name().to_owned()));
     }
+    let adopting = then == Then::Adopt;
+    if adopting {
+        ledger.begin_adoption(destination.name()).await?;
+    }
+    let since = if adopting { Time(0) } else { since };
     let comparison = Comparison {
         destination: destination.name().to_owned(),
         since,
@@ -84,8 +103,11 @@ pub async fn reconcile(
     loop {
         let page = page(destination, window, after.as_deref()).await?;
         done.listed += page.rows.len() as u64;
-        let found = ledger.compare(comparison.clone(), page.rows).await?;
-        done.take(ledger, found, fix, &mut tell).await?;
+        let found = match adopting {
+            true => ledger.adopt(comparison.clone(), page.rows).await?,
+            false => ledger.compare(comparison.clone(), page.rows).await?,
+        };
+        done.take(ledger, found, then, &mut tell).await?;
         match page.next {
             Some(next) => after = Some(next),
             None => break,
@@ -95,21 +117,37 @@ pub async fn reconcile(
     let mut after = None;
     loop {
         let unlisted = ledger.unlisted(comparison.clone(), after).await?;
-        done.take(ledger, unlisted.differences, fix, &mut tell)
+        if adopting {
+            ledger.adopt_unlisted(unlisted.differences.clone()).await?;
+        }
+        done.take(ledger, unlisted.differences, then, &mut tell)
             .await?;
         match unlisted.next {
             Some(next) => after = Some(next),
-            None => return Ok(done),
+            None => break,
         }
     }
+    if adopting {
+        ledger.end_adoption(comparison).await?;
+    }
+    Ok(done)
 }
 
 impl Reconciled {
+    /// How many differences are none any more once this was done about them.
+    #[must_use]
+    pub fn settled_by(&self, then: Then) -> u64 {
+        match then {
+            Then::Adopt => self.corrected as u64,
+            Then::Tell | Then::Fix => 0,
+        }
+    }
+
     async fn take(
         &mut self,
         ledger: &Ledger,
         found: Vec<Difference>,
-        fix: bool,
+        then: Then,
         tell: &mut impl FnMut(&Difference),
     ) -> Result<(), LedgerError> {
         for difference in &found {
@@ -122,8 +160,13 @@ impl Reconciled {
             *ledger = ledger.saturating_add(difference.ledger);
             *there = there.saturating_add(difference.destination);
         }
-        if fix && !found.is_empty() {
-            self.corrected += ledger.correct(found).await?;
+        match then {
+            Then::Fix if !found.is_empty() => self.corrected += ledger.correct(found).await?,
+            Then::Adopt => {
+                let adopted = found.iter().filter(|it| it.differs != Differs::Foreign);
+                self.corrected += adopted.count();
+            }
+            _ => {}
         }
         Ok(())
     }

@@ -124,8 +124,16 @@ pub(super) enum Command {
         #[arg(long, value_name = "T")]
         since: Option<String>,
         /// Write down what the destination holds, so that what we owe is due again
-        #[arg(long)]
+        #[arg(long, conflicts_with = "adopt")]
         fix: bool,
+        /// Read the destination's whole list into a ledger that was restored or is new
+        #[arg(long, conflicts_with = "since")]
+        adopt: bool,
+    },
+    /// Copy the ledger into a file, also while it is in use
+    Backup {
+        /// The file to make; it must not be there yet
+        file: PathBuf,
     },
     /// Run the PartnerStack-compatible sandbox alone
     Sandbox(Sandbox),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{DONE, FAILED, Talk, print, say};
 use crate::app::{self, App};
 use crate::config::{Config, Mode};
+use crate::ledger::copied_sentence;
 use crate::provider;
 use crate::time::Clock;
 
@@ -37,8 +38,13 @@ pub(super) async fn check(config: &Arc<Config>, offline: bool, talk: Talk) -> an
             }
         }
     }
+    let mut warnings = warnings(config);
+    for name in config.destinations.keys() {
+        if let Some(at) = app.ledger.copied_at(name).await? {
+            warnings.push(format!("destinations.{name}: {}", copied_sentence(at)));
+        }
+    }
     app.ledger.close().await;
-    let warnings = warnings(config);
     if talk.json {
         talk.json(&serde_json::json!({
             "ok": !failed, "findings": findings, "warnings": warnings,

@@ -24,6 +24,7 @@ use crate::ledger::LedgerError;
 use crate::metrics::Metrics;
 use crate::ops::UsageError;
 use crate::provider;
+use crate::reconcile::Then;
 use crate::serve::Service;
 use crate::time::Clock;
 use args::{Args, Command};
@@ -75,8 +76,13 @@ async fn dispatch(args: Args, env: &Env) -> anyhow::Result<u8> {
     match args.command {
         Command::Serve => serve(file, env).await,
         Command::Check { offline } => check::check(&config(file, env, true)?, offline, talk).await,
-        Command::Reconcile { since, fix } => {
-            reconcile::run(config(file, env, true)?, since.as_deref(), fix, talk).await
+        Command::Reconcile { since, fix, adopt } => {
+            let then = match (fix, adopt) {
+                (_, true) => Then::Adopt,
+                (true, _) => Then::Fix,
+                _ => Then::Tell,
+            };
+            reconcile::run(config(file, env, true)?, since.as_deref(), then, talk).await
         }
         Command::Sandbox(sandbox) => verbs::sandbox(sandbox, env).await,
         Command::Demo { once } => crate::demo::run(once).await,

@@ -9,13 +9,13 @@ use crate::config::Config;
 use crate::ledger::Difference;
 use crate::money::Currency;
 use crate::ops;
-use crate::reconcile::{Reconciled, reconcile};
+use crate::reconcile::{Reconciled, Then, reconcile};
 use crate::time::{Clock, Time};
 
 pub(super) async fn run(
     config: Arc<Config>,
     since: Option<&str>,
-    fix: bool,
+    then: Then,
     talk: Talk,
 ) -> anyhow::Result<u8> {
     let clock = Clock::Machine;
@@ -24,7 +24,7 @@ pub(super) async fn run(
         None => Time(0),
     };
     let app = App::open(config, clock.clone(), false)?;
-    let answer = all(&app, &clock, (since, fix), talk).await;
+    let answer = all(&app, &clock, (since, then), talk).await;
     app.ledger.close().await;
     answer
 }
@@ -32,7 +32,7 @@ pub(super) async fn run(
 async fn all(
     app: &App,
     clock: &Clock,
-    (since, fix): (Time, bool),
+    (since, then): (Time, Then),
     talk: Talk,
 ) -> anyhow::Result<u8> {
     let (mut code, mut told) = (DONE, Vec::new());
@@ -42,12 +42,13 @@ async fn all(
             // A reader who has gone away is no reason to stop correcting.
             false => drop(print(&line(difference))),
         };
-        match reconcile(&app.ledger, &destination, clock, (since, fix), tell).await {
+        match reconcile(&app.ledger, &destination, clock, (since, then), tell).await {
             Ok(done) => {
-                if done.differences > 0 {
+                // What was adopted is no drift any more; what is not ours stays one.
+                if done.differences > done.settled_by(then) {
                     code = code.max(FOUND);
                 }
-                say(&came_to(destination.name(), &done, fix));
+                say(&came_to(destination.name(), &done, then));
                 sums(&done);
             }
             Err(error) => {
@@ -83,15 +84,20 @@ fn line(difference: &Difference) -> String {
     )
 }
 
-fn came_to(name: &str, done: &Reconciled, fix: bool) -> String {
+fn came_to(name: &str, done: &Reconciled, then: Then) -> String {
     let listed = done.listed;
-    match (done.differences, fix) {
+    match (done.differences, then) {
+        (_, Then::Adopt) => format!(
+            "the destination \"{name}\" listed {listed} transactions; {} were read in that the \
+             ledger did not know so, and it is called again from here on",
+            done.corrected
+        ),
         (0, _) => format!("the destination \"{name}\" agrees: {listed} transactions listed"),
-        (some, false) => format!(
+        (some, Then::Tell) => format!(
             "the destination \"{name}\" listed {listed} transactions; {some} differ (--fix writes \
              down what it holds)"
         ),
-        (some, true) => format!(
+        (some, Then::Fix) => format!(
             "the destination \"{name}\" listed {listed} transactions; {some} differ, {} were \
              written down: what we owe is due, what is missing is held for a person",
             done.corrected

@@ -27,6 +27,7 @@ pub(super) async fn run(app: &App, command: Command, talk: Talk) -> anyhow::Resu
         }
         Command::Import(args) => super::import::run(app, &args, talk).await,
         Command::Link(link) => self::link(app, link, talk).await,
+        Command::Backup { file } => back_up(app, &file, talk).await,
         Command::Unlink {
             source,
             kind,
@@ -68,6 +69,20 @@ pub(super) async fn run(app: &App, command: Command, talk: Talk) -> anyhow::Resu
         }
         other => decision(app, other, talk).await,
     }
+}
+
+async fn back_up(app: &App, file: &Path, talk: Talk) -> anyhow::Result<u8> {
+    app.ledger.back_up(file).await.map_err(explain_error)?;
+    let bytes = std::fs::metadata(file)?.len();
+    match talk.json {
+        true => talk.json(&serde_json::json!({"file": file, "bytes": bytes}))?,
+        false => say(&format!(
+            "{} holds the whole ledger ({bytes} bytes); restored, it takes webhooks and forwards \
+             nothing until \"tributary reconcile --adopt\"",
+            file.display()
+        )),
+    }
+    Ok(DONE)
 }
 
 /// The commands that decide about payments.

@@ -100,6 +100,8 @@ struct Shown {
     created_at: Value,
     #[serde(default)]
     archived: Value,
+    #[serde(default)]
+    metadata: Value,
 }
 
 impl Shown {
@@ -116,6 +118,10 @@ impl Shown {
             customer_key: text(&self.customer_key)
                 .or_else(|| text(&self.customer["key"]))
                 .map(str::to_owned),
+            customer_email: text(&self.customer_email)
+                .or_else(|| text(&self.customer["email"]))
+                .map(str::to_owned),
+            payment_id: text(&self.metadata["payment_id"]).map(str::to_owned),
             created_at: self.created_at.as_i64().map(Time),
             archived: self.archived == Value::Bool(true),
             key: self.key,

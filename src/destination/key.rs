@@ -48,6 +48,37 @@ fn stem(source: &str, payment_id: &str) -> String {
     format!("{source}:~{digest}")
 }
 
+/// Source, payment and sequence of a key that [`transaction_key`] made. The
+/// payment is named by its id, or by `~` and the digest of an id that cannot
+/// stand in a key. `None` for any other key.
+#[must_use]
+pub fn read_key(key: &str) -> Option<(&str, &str, u32)> {
+    let (source, rest) = key.split_once(':')?;
+    let (payment, seq) = match rest.split_once(':') {
+        None => (rest, 1),
+        Some((payment, seq)) => (payment, seq.parse().ok().filter(|seq| *seq > 1)?),
+    };
+    let again = match payment.strip_prefix('~') {
+        Some(digest) => is_digest(digest).then(|| match seq {
+            1 => format!("{source}:~{digest}"),
+            later => format!("{source}:~{digest}:{later}"),
+        })?,
+        None => transaction_key(source, payment, seq),
+    };
+    (again == key).then_some((source, payment, seq))
+}
+
+fn is_digest(text: &str) -> bool {
+    let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    text.len() == DIGEST_HEX && text.bytes().all(hex)
+}
+
+/// The name under which a payment stands in its keys: its id, or `~` and a digest.
+#[must_use]
+pub fn name_in_key(source: &str, payment_id: &str) -> String {
+    stem(source, payment_id).split_off(source.len() + 1)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -90,7 +121,36 @@ mod tests {
         assert_eq!(transaction_key("ab", &over, 1).len(), "ab:~".len() + 32);
     }
 
+    #[test]
+    fn keys_of_somebody_else_are_not_read() {
+        for key in [
+            "",
+            "stripe",
+            "by-hand",
+            "stripe:ch_1:1",
+            "stripe:ch_1:0",
+            "stripe:ch_1:02",
+            "stripe:ch_1:x",
+            "stripe:a b",
+            "stripe:~abc",
+            "stripe:ch_1:2:3",
+            "stripe:ch_1:",
+            "stripe:~E3B0C44298FC1C149AFBF4C8996FB924",
+            "stripe:ch_1:+2",
+            "stripe:ch_1:4294967296",
+        ] {
+            assert_eq!(read_key(key), None, "{key}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_was_made_is_read_again(id: String, seq in 1_u32..) {
+            let key = transaction_key("source", &id, seq);
+            let name = name_in_key("source", &id);
+            prop_assert_eq!(read_key(&key), Some(("source", name.as_str(), seq)));
+        }
+
         #[test]
         fn fits_and_tells_payments_apart(one: String, two: String, seq in 1_u32.., other in 1_u32..) {
             let key = transaction_key("source", &one, seq);

@@ -32,7 +32,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use backoff::delay_ms;
 pub use breaker::{Breaker, Gate};
-pub use key::transaction_key;
+pub use key::{name_in_key, read_key, transaction_key};
 pub use transaction::{NewTransaction, fits};
 
 use crate::call;
@@ -223,8 +223,13 @@ pub struct Row {
     pub currency: Option<Currency>,
     /// The customer's external key, which is what we post under.
     pub customer_external_key: Option<String>,
+    /// The customer's email address.
+    pub customer_email: Option<String>,
     /// The destination's own key of the customer.
     pub customer_key: Option<String>,
+    /// The payment that our metadata names, where the list shows it. It may be
+    /// cut short.
+    pub payment_id: Option<String>,
     /// When the transaction was, as far as the destination says.
     pub created_at: Option<Time>,
     /// Whether it was deleted or archived: it counts no more.

@@ -183,6 +183,11 @@ fn before_the_plan(
     let position = &standing.position;
     if book.rows.iter().any(Row::freezes) {
         let settled = !book.rows.iter().any(Row::is_unknown);
+        if settled && book.ruling.adopted.is_some() && position.capture.is_none() {
+            let reason = "the destination holds transactions of it from before this ledger was \
+                          restored, and no provider has told this ledger of it yet";
+            return Some((State::Waiting, reason.to_owned()));
+        }
         return same_money(book, position).filter(|_| settled);
     }
     if let Some(matches) = book.reference_matches {
@@ -220,6 +225,28 @@ fn before_the_plan(
         return Some((State::Ignored, "skipped by a person".to_owned()));
     }
     same_money(book, position)
+}
+
+/// How far the destination may have rounded a `created_at`, in milliseconds.
+const ROUNDED_MS: i64 = crate::time::SECOND_MS;
+
+/// Whether what the ledger knows explains the rows that were read back into it:
+/// they sum to the target, or to what the target was when the newest of them was
+/// posted, with other money moved since.
+#[must_use]
+pub fn explains_adopted(book: &Book, source: &SourceTerms, standing: &Standing) -> bool {
+    let Some(until) = book.ruling.adopted else {
+        return false;
+    };
+    let settles = |position: &Position| {
+        let policy = plan::policy(position, source.terms, &book.ruling);
+        plan::target(position, policy) == Some(standing.forwarded)
+    };
+    let earlier = [until, until.plus(ROUNDED_MS)].map(|until| {
+        let known = book.facts.iter().filter(|fact| fact.at <= until);
+        position::position(&known.cloned().collect::<Vec<_>>())
+    });
+    settles(&standing.position) || earlier.iter().any(settles)
 }
 
 /// Held where another payment is the same money, until a person says otherwise.

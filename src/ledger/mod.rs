@@ -78,6 +78,15 @@ pub struct Copy {
     _folder: tempfile::TempDir,
 }
 
+/// Why nothing is forwarded by a copy of a ledger, for a person.
+#[must_use]
+pub fn copied_sentence(copied_at: Time) -> String {
+    format!(
+        "this ledger is a copy made at {copied_at}: nothing is forwarded until \
+         \"tributary reconcile --adopt\" has read the destination's transactions back in"
+    )
+}
+
 /// How a ledger is opened.
 #[derive(Clone, Debug)]
 pub struct Opening {
@@ -346,6 +355,61 @@ impl Ledger {
     /// As the store's.
     pub async fn correct(&self, differences: Vec<Difference>) -> Result<usize, LedgerError> {
         self.store().correct(differences).await
+    }
+
+    /// Copies the ledger into `file` while it is in use. The copy is marked: its
+    /// destinations are called no more until their rows were adopted.
+    ///
+    /// # Errors
+    /// [`LedgerError::Refused`] with the file and the reason; then there is no file.
+    pub async fn back_up(&self, file: &Path) -> Result<(), LedgerError> {
+        self.store().back_up(file).await
+    }
+
+    /// When this copy of a ledger was made, where `destination` is not called
+    /// because its rows were not adopted yet.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn copied_at(&self, destination: &str) -> Result<Option<Time>, LedgerError> {
+        self.store().copied_at(destination).await
+    }
+
+    /// Closes `destination` until [`Ledger::end_adoption`], however this process
+    /// ends, and writes down until when a lost ledger may have called it.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn begin_adoption(&self, destination: &str) -> Result<(), LedgerError> {
+        self.store().begin_adoption(destination).await
+    }
+
+    /// Takes one page of the destination's list in, and answers where it differed.
+    ///
+    /// # Errors
+    /// [`LedgerError::Refused`] for a row that cannot be taken in.
+    pub async fn adopt(
+        &self,
+        comparison: Comparison,
+        rows: Vec<destination::Row>,
+    ) -> Result<Vec<Difference>, LedgerError> {
+        self.store().adopt(comparison, rows).await
+    }
+
+    /// Takes in that transactions are not there any more; see [`Ledger::unlisted`].
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn adopt_unlisted(&self, differences: Vec<Difference>) -> Result<(), LedgerError> {
+        self.store().adopt_unlisted(differences).await
+    }
+
+    /// Opens the destination again: its list was taken in to the end.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn end_adoption(&self, comparison: Comparison) -> Result<(), LedgerError> {
+        self.store().end_adoption(comparison).await
     }
 
     /// Figures for metrics and summaries.

@@ -25,6 +25,7 @@ mod power;
 mod reconcile;
 mod recorded;
 mod recurly;
+mod restore;
 mod robust;
 mod rows;
 mod sim;

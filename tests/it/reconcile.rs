@@ -3,13 +3,13 @@
 
 use serde_json::json;
 use tributary::ledger::Difference;
-use tributary::reconcile::{ReconcileError, Reconciled, reconcile};
+use tributary::reconcile::{ReconcileError, Reconciled, Then, reconcile};
 use tributary::time::{Clock, Time};
 
 use crate::world::*;
 
 /// Compares, and answers each difference as `word key ledger destination`.
-async fn compare(world: &World, fix: bool) -> (Reconciled, Vec<String>) {
+async fn compare(world: &World, then: Then) -> (Reconciled, Vec<String>) {
     let app = &world.service().app;
     let destination = app.destinations().unwrap().remove(0);
     let mut told = Vec::new();
@@ -17,7 +17,7 @@ async fn compare(world: &World, fix: bool) -> (Reconciled, Vec<String>) {
         &app.ledger,
         &destination,
         &Clock::Machine,
-        (Time(0), fix),
+        (Time(0), then),
         |difference: &Difference| {
             told.push(format!(
                 "{} {} {} {}",
@@ -72,7 +72,7 @@ async fn every_difference_is_named_and_fixing_posts_nothing_that_is_missing() {
     for number in 1..=5 {
         world.wait_for(&format!("ch_{number}"), "settled").await;
     }
-    let (done, told) = compare(&world, false).await;
+    let (done, told) = compare(&world, Then::Tell).await;
     assert_eq!((told, done.differences), (vec![], 0));
     assert!(done.listed >= 5, "{done:?}");
 
@@ -93,7 +93,7 @@ async fn every_difference_is_named_and_fixing_posts_nothing_that_is_missing() {
         "twice stripe:ch_2 2000 2000",
         "unknown stripe:ch_9 0 9000",
     ];
-    let (done, told) = compare(&world, false).await;
+    let (done, told) = compare(&world, Then::Tell).await;
     assert_eq!(told, expected);
     let usd = ("acme".to_owned(), "USD".to_owned());
     assert_eq!(done.sums[&usd], (6000, 18_800));
@@ -101,7 +101,7 @@ async fn every_difference_is_named_and_fixing_posts_nothing_that_is_missing() {
     assert_eq!(world.payment("ch_1").await.state, "settled");
 
     let posts = world.sandbox.transactions().len();
-    let (done, told) = compare(&world, true).await;
+    let (done, told) = compare(&world, Then::Fix).await;
     assert_eq!((told.len(), done.corrected), (6, 4));
     for id in ["ch_1", "ch_2", "ch_3"] {
         assert_eq!(world.payment(id).await.state, "held", "{id}");
@@ -116,7 +116,7 @@ async fn every_difference_is_named_and_fixing_posts_nothing_that_is_missing() {
     );
     assert_eq!(world.payment("ch_5").await.state, "settled");
     // What a person has to decide about is told again, in the same words or "extra".
-    let (_, told) = compare(&world, false).await;
+    let (_, told) = compare(&world, Then::Tell).await;
     assert!(
         !told
             .iter()
@@ -134,7 +134,7 @@ async fn without_a_list_nothing_is_said() {
         &app.ledger,
         &destination,
         &Clock::Machine,
-        (Time(0), true),
+        (Time(0), Then::Fix),
         |_| {},
     )
     .await;

@@ -238,7 +238,7 @@ impl World {
 
     /// What the sandbox holds live of one payment.
     pub fn held(&self, id: &str) -> i64 {
-        let key = format!("stripe:{id}");
+        let key = tributary::destination::transaction_key("stripe", id, 1);
         let rows = self.sandbox.transactions();
         let ours = rows.iter().filter(|row| {
             !row.archived && (row.key == key || row.key.starts_with(&format!("{key}:")))

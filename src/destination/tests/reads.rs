@@ -51,7 +51,8 @@ async fn a_list_is_read_page_by_page() {
             None => Json(
                 json!({"status": "2xx", "data": {"has_more": true, "items": [
                     {"key": "stripe:a", "amount": 5, "currency": "usd", "created_at": 1500,
-                     "customer": {"key": "cus_1", "customer_key": "user_1"}, "archived": true},
+                     "customer": {"key": "cus_1", "customer_key": "user_1", "email": "a@b.example"},
+                     "metadata": {"payment_id": "a", "source": "stripe"}, "archived": true},
                     {"key": "a b&c", "amount": -5, "customer_key": "cus_2",
                      "customer_external_key": "user_2", "extension": {"x": 1}},
                 ]}}),
@@ -69,7 +70,9 @@ async fn a_list_is_read_page_by_page() {
         amount: Some(5),
         currency: "USD".parse().ok(),
         customer_external_key: Some("user_1".to_owned()),
+        customer_email: Some("a@b.example".to_owned()),
         customer_key: Some("cus_1".to_owned()),
+        payment_id: Some("a".to_owned()),
         created_at: Some(Time(1_500)),
         archived: true,
     };
@@ -90,7 +93,9 @@ async fn a_list_is_read_page_by_page() {
         amount: None,
         currency: None,
         customer_external_key: None,
+        customer_email: None,
         customer_key: None,
+        payment_id: None,
         created_at: None,
         archived: false,
     };

@@ -90,7 +90,7 @@ impl Tx<'_> {
     }
 
     fn begin(&self, destination: &str, backfill_first: bool) -> Result<Option<Begun>, LedgerError> {
-        if self.paused_until(destination)? > self.now {
+        if self.is_copy(destination)? || self.paused_until(destination)? > self.now {
             return Ok(None);
         }
         if let Some(begun) = self.begin_probe(destination)? {
@@ -110,6 +110,9 @@ impl Tx<'_> {
 
     /// Whether a turn could do anything at all: four index seeks.
     fn anything_due(&self, destination: &str) -> Result<bool, LedgerError> {
+        if self.is_copy(destination)? {
+            return Ok(false);
+        }
         let probe: Option<i64> =
             self.one(PROBE_DUE, params![destination, self.now.ms()], |row| {
                 row.get(0)
@@ -120,6 +123,9 @@ impl Tx<'_> {
     }
 
     fn read_backs_due(&self, destination: &str) -> Result<bool, LedgerError> {
+        if self.is_copy(destination)? {
+            return Ok(false);
+        }
         let found: Option<i64> = self.one(
             READ_BACK_DUE,
             params![destination, READ_BACK, self.now.ms()],
@@ -153,6 +159,7 @@ impl Tx<'_> {
         let source = self.terms(&row.source)?;
         let deadline = self.now.plus(source.timeout_ms);
         let (call, seq, kind, amount) = match &standing.step {
+            Step::Post { seq, .. } if self.presume(folded, *seq)? => return Ok(None),
             Step::Post { seq, .. } => {
                 let Some(transaction) = book::transaction(&folded.book, source, standing) else {
                     return Ok(None);
@@ -216,7 +223,7 @@ impl Tx<'_> {
         found.ok_or_else(|| LedgerError::Unusable("a planned transaction has no row".to_owned()))
     }
 
-    fn write_intent(
+    pub(super) fn write_intent(
         &self,
         folded: &Folded,
         seq: u32,

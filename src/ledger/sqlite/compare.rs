@@ -118,7 +118,7 @@ fn read_ours(row: &rusqlite::Row<'_>) -> rusqlite::Result<(Ours, String)> {
 }
 
 impl Tx<'_> {
-    fn compare_row(
+    pub(super) fn compare_row(
         &self,
         comparison: &Comparison,
         listed: &Listed,
@@ -234,7 +234,7 @@ impl Tx<'_> {
     /// Writes down what the destination holds, and folds the payment: what is
     /// missing or changed is held, what is there too much is owed its correction.
     /// Never posts a missing row again by itself.
-    fn correct(&self, difference: &Difference) -> Result<bool, LedgerError> {
+    pub(super) fn correct(&self, difference: &Difference) -> Result<bool, LedgerError> {
         let Some((payment, seq)) = difference.row else {
             return Ok(false);
         };

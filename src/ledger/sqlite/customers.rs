@@ -29,6 +29,9 @@ impl Store {
     ) -> Result<Option<Binding>, LedgerError> {
         let destination = destination.to_owned();
         self.read(move |tx| {
+            if tx.is_copy(&destination)? {
+                return Ok(None);
+            }
             tx.one(
                 "SELECT customer, bind FROM customers
                  WHERE destination = ?1 AND bind_state = 'due' AND bind_at <= ?2

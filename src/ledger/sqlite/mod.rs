@@ -6,8 +6,10 @@
 //! with 200 survives a power cut. This is not a pool of general connections:
 //! every statement belongs to a verb.
 
+mod adopt;
 mod begin;
 mod compare;
+mod copy;
 mod customers;
 mod inquire;
 mod links;
@@ -98,6 +100,7 @@ impl Store {
         schema::name_sources(&conn, &opening.terms, opening.clock.now())?;
         if opening.serve {
             schema::free_claims(&conn, opening.clock.now())?;
+            copy::note_serving(&conn, opening.clock.now())?;
         }
         let shared = Arc::new(Shared {
             terms: opening.terms,

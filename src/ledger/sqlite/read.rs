@@ -142,6 +142,12 @@ impl Tx<'_> {
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
         summary.status = status.into_iter().collect();
+        for source in self.all_terms().values() {
+            if let Some(copied_at) = self.copied_at(&source.destination)? {
+                let status = crate::ledger::copied_sentence(copied_at);
+                summary.status.insert(source.destination.clone(), status);
+            }
+        }
         summary.books = self.all(
             "SELECT provider, currency, count(*), sum(gross), sum(reversed), sum(forwarded)
              FROM payments JOIN sources USING (source)

@@ -80,6 +80,9 @@ impl Store {
 
 impl Tx<'_> {
     fn unknowns(&self, destination: &str, limit: usize) -> Result<Vec<Unknown>, LedgerError> {
+        if self.is_copy(destination)? {
+            return Ok(Vec::new());
+        }
         let most = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut due = Vec::new();
         for lane in [0, 1] {

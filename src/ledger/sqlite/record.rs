@@ -196,14 +196,17 @@ impl Tx<'_> {
         reference: bool,
         at: Time,
     ) -> Result<i64, LedgerError> {
-        if let Some(found) = self.payment_named(place.source_row, payment_id)? {
+        let adopted = |tx: &Self| tx.adopted_payment(place, payment_id);
+        let named = self.payment_named(place.source_row, payment_id)?;
+        if let Some(found) = named.map_or_else(|| adopted(self), |found| Ok(Some(found)))? {
             // Whoever says first whether it is live or a test is heard, in any order.
-            if let Some(live) = place.scope.live {
-                self.run(
-                    "UPDATE payments SET live = ?2 WHERE payment = ?1 AND live IS NULL",
-                    params![found, live],
-                )?;
-            }
+            // What was read back from the destination has no scope yet.
+            self.run(
+                "UPDATE payments SET live = coalesce(live, ?2),
+                     scope = CASE scope WHEN '' THEN ?3 ELSE scope END
+                 WHERE payment = ?1 AND ((live IS NULL AND ?2 IS NOT NULL) OR scope = '')",
+                params![found, place.scope.live, place.scope.word()],
+            )?;
             return Ok(found);
         }
         let terms = self.terms(place.source)?;

@@ -276,7 +276,8 @@ impl Tx<'_> {
             return Ok(());
         };
         let known = self.payment_named(desk.source_row, payment_id)?;
-        if known.is_none() {
+        let place = desk.place(first);
+        if known.is_none() && self.adopted_payment(place, payment_id)?.is_none() {
             let members = || group.iter().map(|index| &rows[*index]);
             if !self.concerns_others(desk, first, members())? {
                 return self.new_payment(desk, payment_id, rows, group, chunk);

@@ -14,9 +14,10 @@ use crate::time::Time;
 const APPLICATION_ID: i64 = 0x5472_6962;
 
 /// The versions in order; a file's `user_version` says how many it has had.
-const VERSIONS: [&str; 2] = [
+const VERSIONS: [&str; 3] = [
     include_str!("../sql/sqlite/001.sql"),
     include_str!("../sql/sqlite/002.sql"),
+    include_str!("../sql/sqlite/003.sql"),
 ];
 
 /// How long a command waits for another process's transaction. Those take
@@ -163,6 +164,24 @@ fn unusable(path: &Path, error: &rusqlite::Error) -> LedgerError {
     ))
 }
 
+/// The version that has `deliveries.kept` for sure.
+const KEPT_SINCE: usize = 3;
+
+/// Adds what is kept of a request beside its body. Some ledgers of the versions 1
+/// and 2 have the column and some have not: for a while the first version's file
+/// was made with it, so the number does not tell.
+fn add_kept(tx: &Connection) -> rusqlite::Result<()> {
+    let there: i64 = tx.query_row(
+        "SELECT count(*) FROM pragma_table_info('deliveries') WHERE name = 'kept'",
+        [],
+        |row| row.get(0),
+    )?;
+    match there {
+        0 => tx.execute_batch("ALTER TABLE deliveries ADD COLUMN kept TEXT"),
+        _ => Ok(()),
+    }
+}
+
 /// Brings the file to this program's version; refuses a newer one and any file
 /// that is not ours.
 pub(super) fn migrate(conn: &mut Connection) -> Result<(), LedgerError> {
@@ -184,6 +203,9 @@ pub(super) fn migrate(conn: &mut Connection) -> Result<(), LedgerError> {
     }
     for (number, sql) in VERSIONS.iter().enumerate().skip(done) {
         tx.execute_batch(sql)?;
+        if number + 1 == KEPT_SINCE {
+            add_kept(&tx)?;
+        }
         tx.pragma_update(
             None,
             "user_version",

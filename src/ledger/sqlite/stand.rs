@@ -65,6 +65,14 @@ impl Tx<'_> {
         if self.raise_for(&folded)? {
             folded = self.look(payment)?;
         }
+        if book::explains_adopted(
+            &folded.book,
+            self.terms(&folded.row.source)?,
+            &folded.standing,
+        ) {
+            self.note_explained(&folded)?;
+            folded = self.look(payment)?;
+        }
         self.write_standing(&folded)?;
         Ok(folded)
     }
@@ -177,12 +185,15 @@ impl Tx<'_> {
                 "attach" => continue,
                 "history" => ruling.history = true,
                 "retry" => ruling.skipped = None,
+                "adopt" => ruling.adopted = detail.parse().ok().map(Time).or(Some(Time(0))),
+                "explained" => ruling.adopted = None,
                 "accept" => {
                     ruling = Ruling {
                         skipped: None,
                         accepted: Some(made_for),
                         released: true,
                         history: false,
+                        adopted: None,
                         ..ruling
                     };
                 }
@@ -194,6 +205,7 @@ impl Tx<'_> {
                         policy: Some((policy, made_for)),
                         released: true,
                         history: false,
+                        adopted: None,
                         ..ruling
                     };
                 }

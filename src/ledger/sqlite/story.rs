@@ -158,9 +158,13 @@ impl Tx<'_> {
                 position: moved.then(|| position_sentence(&position(&known))),
             }
         });
+        let copied_at = self.copied_at(&folded.row.destination)?;
+        let closed = copied_at.map_or(String::new(), |at| {
+            format!(" Meanwhile {}.", crate::ledger::copied_sentence(at))
+        });
         Ok(Story {
             events: events.collect(),
-            summary: summary(&view, &folded.standing.position),
+            summary: summary(&view, &folded.standing.position) + &closed,
             links: self.links_for(&folded)?,
             transactions: self.transactions(&folded)?,
             aliases: self.all(
@@ -271,6 +275,12 @@ impl Tx<'_> {
                     "customer" => format!("decided that it belongs to the customer {detail}"),
                     "move" => format!("decided to move it to the customer {detail}"),
                     "history" => "recorded it as history only".to_owned(),
+                    "adopt" => "read its transactions back from the destination, because this \
+                                ledger was restored or is new"
+                        .to_owned(),
+                    "explained" => {
+                        "found that what the ledger knows explains what was read back".to_owned()
+                    }
                     "attach" => format!("decided that the reversal {detail} belongs here"),
                     other => other.to_owned(),
                 };
@@ -372,6 +382,9 @@ impl Tx<'_> {
 fn outcome_sentence(outcome: Option<&str>) -> &'static str {
     match outcome {
         None => "under way, or cut off before the answer",
+        Some("presumed") => {
+            "the ledger that was lost may have done it; it is read back before anything is sent"
+        }
         Some("accepted") => "accepted",
         Some("refused") => "refused",
         Some("customer_unknown") => "the destination does not know the customer",

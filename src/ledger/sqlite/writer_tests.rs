@@ -33,7 +33,7 @@ async fn keep(store: &Store, name: &'static str, bytes: usize) -> Result<(), Led
 }
 
 async fn kept(store: &Store) -> Vec<String> {
-    let select = "SELECT name FROM meta WHERE name <> 'probed_at' ORDER BY name";
+    let select = "SELECT name FROM meta WHERE name NOT IN ('probed_at', 'served_at') ORDER BY name";
     store
         .read(|tx| tx.all(select, [], |row| row.get(0)))
         .await

@@ -26,7 +26,6 @@ CREATE TABLE deliveries (
     statement    BLOB NOT NULL,              -- digest of what it states
     body         BLOB,                       -- NULL once pruned
     body_digest  BLOB NOT NULL,
-    kept         TEXT,                       -- JSON: what else of the request its reading needs
     received_at  INTEGER NOT NULL,
     event        TEXT NOT NULL,
     status       TEXT NOT NULL CHECK (status IN ('recorded', 'ignored', 'unreadable')),

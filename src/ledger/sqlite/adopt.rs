@@ -1,0 +1,454 @@
+//! Reading the destination's rows back into a ledger that was restored or is new.
+//!
+//! A row that the ledger does not know was posted by the ledger that was lost. It
+//! is taken in as it stands there, and its payment is settled only when what the
+//! ledger knows explains it: the difference is never posted. What the lost ledger
+//! posted last may not be listed yet, so a payment that it may have posted is
+//! read back before it is posted here. Nothing in this file calls anybody.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::params;
+
+use super::record::Place;
+use super::stand::{Folded, READ_BACK};
+use super::tx::{Tx, by_word, from_word};
+use super::{LedgerError, Store, schema};
+use crate::destination::{self, Row as Listed};
+use crate::ledger::book;
+use crate::ledger::{Comparison, Difference, Differs};
+use crate::plan::{Customer, CustomerBy, RowState};
+use crate::time::Time;
+
+/// Who decides in an adoption, for a person who reads the story.
+const WHO: &str = "reconcile --adopt";
+
+/// The row of the lost ledger's, by the name of its payment in keys.
+struct Found<'a> {
+    source: &'a str,
+    name: &'a str,
+    seq: u32,
+}
+
+impl Store {
+    /// As [`crate::ledger::Ledger::begin_adoption`].
+    pub(in crate::ledger) async fn begin_adoption(
+        &self,
+        destination: &str,
+    ) -> Result<(), LedgerError> {
+        let destination = destination.to_owned();
+        // Who serves on a copy took over from the lost ledger when it began;
+        // otherwise the lost one may have been at work until now.
+        let served = self._lock.is_some() || schema::lock(&self.path).is_err();
+        self.write(move |tx| tx.begin_adoption(&destination, served))
+            .await
+    }
+
+    /// As [`crate::ledger::Ledger::adopt`].
+    pub(in crate::ledger) async fn adopt(
+        &self,
+        comparison: Comparison,
+        rows: Vec<Listed>,
+    ) -> Result<Vec<Difference>, LedgerError> {
+        self.write(move |tx| tx.adopt(&comparison, &rows)).await
+    }
+
+    /// As [`crate::ledger::Ledger::adopt_unlisted`].
+    pub(in crate::ledger) async fn adopt_unlisted(
+        &self,
+        differences: Vec<Difference>,
+    ) -> Result<(), LedgerError> {
+        self.write(move |tx| tx.adopt_unlisted(&differences)).await
+    }
+
+    /// As [`crate::ledger::Ledger::end_adoption`].
+    pub(in crate::ledger) async fn end_adoption(
+        &self,
+        comparison: Comparison,
+    ) -> Result<(), LedgerError> {
+        self.write(move |tx| {
+            tx.run(
+                "UPDATE destinations SET adopted_at = ?2 WHERE name = ?1",
+                params![comparison.destination, comparison.began_at.ms()],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Tx<'_> {
+    fn begin_adoption(&self, destination: &str, served: bool) -> Result<(), LedgerError> {
+        self.mark_as_copy()?;
+        let served_at = self.served_at()?.filter(|_| served);
+        let lost_at = served_at.unwrap_or(self.now);
+        self.run(
+            "INSERT INTO destinations (name, lost_at) VALUES (?1, ?2)
+             ON CONFLICT (name) DO UPDATE SET lost_at = excluded.lost_at, adopted_at = NULL",
+            params![destination, lost_at.ms()],
+        )?;
+        // What was under way when the copy was made may have been tried again
+        // and again by the lost ledger, under the same key.
+        self.run(
+            "INSERT INTO attempts (payment, seq, call, amount, begun_at, deadline, ended_at, outcome)
+             SELECT payment, seq, CASE state WHEN 'post_unknown' THEN 'post' ELSE 'delete' END,
+                    amount, min(?2, coalesce((SELECT max(begun_at) FROM attempts AS earlier
+                        WHERE earlier.payment = transactions.payment
+                              AND earlier.seq = transactions.seq AND call <> 'confirm'), ?2)),
+                    ?2, ?3, 'presumed'
+             FROM transactions
+             WHERE destination = ?1 AND state IN ('post_unknown', 'delete_unknown')",
+            params![destination, lost_at.ms(), self.now.ms()],
+        )?;
+        Ok(())
+    }
+
+    fn adopt(
+        &self,
+        comparison: &Comparison,
+        rows: &[Listed],
+    ) -> Result<Vec<Difference>, LedgerError> {
+        let digests = self.digests(rows)?;
+        let mut differences = Vec::new();
+        let mut touched = BTreeSet::new();
+        for listed in rows.iter().filter(|listed| !listed.archived) {
+            let found = self.adopt_row(comparison, listed, &digests, &mut touched)?;
+            differences.extend(found);
+        }
+        for payment in touched {
+            self.owe_explanation(payment)?;
+            self.fold(payment)?;
+        }
+        Ok(differences)
+    }
+
+    /// Takes one listed row in, where the ledger believes something else.
+    fn adopt_row(
+        &self,
+        comparison: &Comparison,
+        listed: &Listed,
+        digests: &BTreeMap<String, i64>,
+        touched: &mut BTreeSet<i64>,
+    ) -> Result<Option<Difference>, LedgerError> {
+        let known: Option<(i64, u32, RowState)> = self.one(
+            "SELECT payment, seq, state FROM transactions WHERE destination = ?1 AND key = ?2",
+            params![comparison.destination, listed.key],
+            |row| Ok((row.get(0)?, row.get(1)?, from_word(row.get(2)?)?)),
+        )?;
+        let difference = self.compare_row(comparison, listed)?;
+        match (known, &difference) {
+            (Some((payment, seq, state)), found) => {
+                let sent_again = state == RowState::PostUnknown;
+                let differs = found.as_ref().map(|found| found.differs);
+                if sent_again || (differs == Some(Differs::Extra) && state != RowState::Suspect) {
+                    self.take_in(comparison, listed, (payment, seq))?;
+                    touched.insert(payment);
+                } else if let Some(found) = found {
+                    self.correct(found)?;
+                }
+            }
+            (None, Some(found)) if found.differs == Differs::Unknown => {
+                if let Some(row) = self.row_for(comparison, listed, digests)? {
+                    self.take_in(comparison, listed, row)?;
+                    touched.insert(row.0);
+                }
+            }
+            (None, _) => {}
+        }
+        Ok(difference)
+    }
+
+    /// The payment and sequence of a row that the ledger does not know; the
+    /// payment is made where there is none yet. `None` for a key that only looks
+    /// like one of ours, and for one that two destinations hold.
+    fn row_for(
+        &self,
+        comparison: &Comparison,
+        listed: &Listed,
+        digests: &BTreeMap<String, i64>,
+    ) -> Result<Option<(i64, u32)>, LedgerError> {
+        let Some(found) = found(&listed.key) else {
+            return Ok(None);
+        };
+        let payment = match digests.get(found.name) {
+            Some(payment) => *payment,
+            None => self.payment_to_adopt(comparison, listed, &found)?,
+        };
+        let elsewhere: Option<String> = self.one(
+            "SELECT destination FROM transactions WHERE payment = ?1 AND seq = ?2",
+            params![payment, found.seq],
+            |row| row.get(0),
+        )?;
+        let Some(elsewhere) = elsewhere else {
+            return Ok(Some((payment, found.seq)));
+        };
+        let note = format!(
+            "the destinations \"{elsewhere}\" and \"{}\" both hold it",
+            comparison.destination
+        );
+        self.set_row(payment, found.seq, RowState::Suspect, Some(&note))?;
+        self.fold(payment)?;
+        Ok(None)
+    }
+
+    fn payment_to_adopt(
+        &self,
+        comparison: &Comparison,
+        listed: &Listed,
+        found: &Found<'_>,
+    ) -> Result<i64, LedgerError> {
+        let source_row = self.source_row(found.source)?;
+        // Our own metadata says the id in full, unless it was cut there.
+        let said = listed.payment_id.as_deref();
+        let id = said
+            .filter(|id| destination::name_in_key(found.source, id) == found.name)
+            .unwrap_or(found.name);
+        if let Some(known) = self.payment_named(source_row, id)? {
+            return Ok(known);
+        }
+        // No scope: whoever first tells of it says whether it is live and whose.
+        self.insert(
+            "INSERT INTO payments (source, payment_id, scope, destination, occurred_at, first_seen,
+                 changed_at, state, reason)
+             VALUES (?1, ?2, '', ?3, ?4, ?5, ?5, 'waiting', 'just read back')",
+            params![
+                source_row,
+                id,
+                comparison.destination,
+                listed.created_at.unwrap_or(self.now).ms(),
+                self.now.ms()
+            ],
+        )
+    }
+
+    /// A row as the destination lists it, live.
+    fn take_in(
+        &self,
+        comparison: &Comparison,
+        listed: &Listed,
+        (payment, seq): (i64, u32),
+    ) -> Result<(), LedgerError> {
+        let amount = listed.amount.filter(|amount| *amount != 0);
+        let (Some(amount), Some(currency)) = (amount, listed.currency) else {
+            return Err(LedgerError::Refused(format!(
+                "the destination lists {} without an amount or a currency; until it says them \
+                 nothing can be forwarded",
+                listed.key
+            )));
+        };
+        let customer = customer_of(listed);
+        let at = listed.created_at.unwrap_or(self.now);
+        self.run(
+            "INSERT INTO transactions (payment, seq, destination, key, customer, customer_by,
+                 currency, amount, created_at, state, note, listed_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'live', ?10, ?11)
+             ON CONFLICT (payment, seq) DO UPDATE
+             SET customer = excluded.customer, customer_by = excluded.customer_by,
+                 currency = excluded.currency, amount = excluded.amount,
+                 created_at = excluded.created_at, state = 'live', note = excluded.note,
+                 seen_amount = NULL, listed_at = excluded.listed_at",
+            params![
+                payment,
+                seq,
+                comparison.destination,
+                listed.key,
+                customer.value,
+                by_word(customer.by),
+                currency.code(),
+                amount,
+                at.ms(),
+                "read back into a restored ledger",
+                comparison.began_at.ms(),
+            ],
+        )?;
+        self.run(
+            "UPDATE attempts SET ended_at = ?3, outcome = 'found'
+             WHERE payment = ?1 AND seq = ?2 AND ended_at IS NULL",
+            params![payment, seq, self.now.ms()],
+        )?;
+        // Whose it is there is whose it is: the newest row says so.
+        self.run(
+            "UPDATE payments SET customer = ?3, customer_by = ?4, destination = ?5
+             WHERE payment = ?1 AND NOT EXISTS (SELECT 1 FROM transactions
+                 WHERE transactions.payment = ?1 AND seq > ?2 AND transactions.state = 'live')",
+            params![
+                payment,
+                seq,
+                customer.value,
+                by_word(customer.by),
+                comparison.destination
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// Rows that a complete list did not show: the lost ledger deleted them.
+    fn adopt_unlisted(&self, differences: &[Difference]) -> Result<(), LedgerError> {
+        for difference in differences {
+            let Some((payment, seq)) = difference.row else {
+                continue;
+            };
+            let note = "not at the destination any more when this ledger was restored";
+            self.set_row(payment, seq, RowState::Gone, Some(note))?;
+            self.owe_explanation(payment)?;
+            self.fold(payment)?;
+        }
+        Ok(())
+    }
+
+    /// Stores that what stands at the destination is to be explained, up to the
+    /// time of the newest row there.
+    fn owe_explanation(&self, payment: i64) -> Result<(), LedgerError> {
+        let until: Option<i64> = self
+            .one(
+                "SELECT max(created_at) FROM transactions WHERE payment = ?1 AND state = 'live'",
+                [payment],
+                |row| row.get(0),
+            )?
+            .flatten();
+        let until = until.unwrap_or_default().to_string();
+        let last: Option<(i64, String)> = self.one(
+            "SELECT decision, kind FROM decisions
+             WHERE payment = ?1 AND kind IN ('adopt', 'explained') ORDER BY decision DESC LIMIT 1",
+            [payment],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        match last {
+            Some((decision, kind)) if kind == "adopt" => {
+                self.run(
+                    "UPDATE decisions SET detail = ?2 WHERE decision = ?1",
+                    params![decision, until],
+                )?;
+                Ok(())
+            }
+            _ => self.note(payment, "adopt", &until, ""),
+        }
+    }
+
+    /// What the ledger knows explains what was read back: from here on the plan
+    /// goes on as ever.
+    pub(super) fn note_explained(&self, folded: &Folded) -> Result<(), LedgerError> {
+        let made_for = folded.standing.position.fingerprint();
+        self.note(folded.row.payment, "explained", "", &made_for)
+    }
+
+    fn note(
+        &self,
+        payment: i64,
+        kind: &str,
+        detail: &str,
+        made_for: &str,
+    ) -> Result<(), LedgerError> {
+        self.insert(
+            "INSERT INTO decisions (payment, kind, detail, who, why, at, made_for)
+             VALUES (?1, ?2, ?3, ?4, '', ?5, ?6)",
+            params![payment, kind, detail, WHO, self.now.ms(), made_for],
+        )?;
+        Ok(())
+    }
+
+    /// The payments here whose ids stand in the keys of `rows` as digests.
+    fn digests(&self, rows: &[Listed]) -> Result<BTreeMap<String, i64>, LedgerError> {
+        let mut wanted: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for found in rows.iter().filter_map(|listed| found(&listed.key)) {
+            if found.name.starts_with('~') && self.all_terms().contains_key(found.source) {
+                wanted.entry(found.source).or_default().insert(found.name);
+            }
+        }
+        let mut here = BTreeMap::new();
+        for (source, names) in wanted {
+            let odd = self.all(
+                "SELECT payment, payment_id FROM payments WHERE source = ?1 AND reference = 0
+                   AND (payment_id GLOB '*[^A-Za-z0-9._-]*' OR length(payment_id) NOT BETWEEN 1 AND 200)",
+                [self.source_row(source)?],
+                |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
+            )?;
+            for (payment, id) in odd {
+                let name = destination::name_in_key(source, &id);
+                if names.contains(name.as_str()) {
+                    here.insert(name, payment);
+                }
+            }
+        }
+        Ok(here)
+    }
+
+    /// The payment that was read back under the digest of this id. It gets the id.
+    pub(super) fn adopted_payment(
+        &self,
+        place: Place<'_>,
+        payment_id: &str,
+    ) -> Result<Option<i64>, LedgerError> {
+        let name = destination::name_in_key(place.source, payment_id);
+        if name == payment_id {
+            return Ok(None);
+        }
+        let found = self.payment_named(place.source_row, &name)?;
+        if let Some(payment) = found {
+            self.run(
+                "UPDATE payments SET payment_id = ?2 WHERE payment = ?1",
+                params![payment, payment_id],
+            )?;
+        }
+        Ok(found)
+    }
+
+    /// True where the lost ledger may have posted this very row and the list that
+    /// was adopted was too early to show it for sure. It is read back first then,
+    /// as after a call of our own.
+    pub(super) fn presume(&self, folded: &Folded, seq: u32) -> Result<bool, LedgerError> {
+        let row = &folded.row;
+        let source = self.terms(&row.source)?;
+        let lost_at: Option<Time> = self.one(
+            "SELECT lost_at FROM destinations WHERE name = ?1 AND adopted_at < lost_at + ?2
+               AND NOT EXISTS (SELECT 1 FROM attempts WHERE payment = ?3
+                               AND (outcome = 'presumed' OR begun_at > lost_at))",
+            params![row.destination, source.confirm_after_ms, row.payment],
+            |row| Ok(Time(row.get(0)?)),
+        )?;
+        let capture = folded.standing.position.capture.as_ref();
+        let Some(lost_at) = lost_at.filter(|at| capture.is_some_and(|it| it.at <= *at)) else {
+            return Ok(false);
+        };
+        let Some(transaction) = book::transaction(&folded.book, source, &folded.standing) else {
+            return Ok(false);
+        };
+        self.write_intent(folded, seq, &transaction)?;
+        self.insert(
+            "INSERT INTO attempts (payment, seq, call, amount, begun_at, deadline, ended_at, outcome)
+             VALUES (?1, ?2, 'post', ?3, ?4, ?5, ?6, 'presumed')",
+            params![
+                row.payment,
+                seq,
+                transaction.amount,
+                lost_at.plus(-source.confirm_after_ms).ms(),
+                lost_at.ms(),
+                self.now.ms()
+            ],
+        )?;
+        self.run(
+            "UPDATE payments SET turn = ?2, due_at = ?3, claim = NULL WHERE payment = ?1",
+            params![row.payment, READ_BACK, self.now.ms()],
+        )?;
+        self.fold(row.payment)?;
+        Ok(true)
+    }
+}
+
+fn found(key: &str) -> Option<Found<'_>> {
+    let (source, name, seq) = destination::read_key(key)?;
+    Some(Found { source, name, seq })
+}
+
+/// Whom a listed row stands under, in the terms in which we post.
+fn customer_of(listed: &Listed) -> Customer {
+    let by_key = |key: &String| Customer::key(key.clone());
+    let by_email = |email: &String| Customer {
+        by: CustomerBy::Email,
+        value: email.clone(),
+    };
+    (listed.customer_external_key.as_ref().map(by_key))
+        .or_else(|| listed.customer_email.as_ref().map(by_email))
+        .or_else(|| listed.customer_key.as_ref().map(by_key))
+        .unwrap_or_else(|| Customer::key(""))
+}
