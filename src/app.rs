@@ -69,6 +69,8 @@ pub struct App {
     pub ledger: Ledger,
     /// The sources by name.
     pub sources: Arc<BTreeMap<String, Source>>,
+    /// Files that came by the API.
+    pub imports: Arc<import::queue::Queue>,
     /// Tells a destination's forwarder that something became due.
     pub wakes: Arc<BTreeMap<String, Arc<Notify>>>,
 }
@@ -110,6 +112,7 @@ impl App {
             .map(|name| (name.clone(), Arc::default()));
         Ok(App {
             wakes: Arc::new(wakes.collect()),
+            imports: Arc::new(import::queue::Queue::beside(config.ledger.url.path())),
             config,
             clock,
             ledger,

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod destination;
+pub mod export;
 pub mod forward;
 pub mod http;
 pub mod import;

@@ -116,6 +116,14 @@ pub(super) enum Command {
         #[arg(long, default_value = "")]
         reason: String,
     },
+    /// Print payments as CSV that imports back to the same books
+    Export {
+        #[command(flatten)]
+        narrow: Narrow,
+        /// The customer key
+        #[arg(long)]
+        customer: Option<String>,
+    },
     /// Bring old payments in from a CSV file; exit 3 where rows were rejected
     Import(Import),
     /// Compare the ledger with the destination's own list; exit 3 where they differ

@@ -8,9 +8,10 @@ use std::io::{IsTerminal as _, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::args::Import;
+use super::args::{Import, Narrow};
 use super::{DONE, FAILED, FOUND, Talk, explain_error, say, show, verbs};
 use crate::app::App;
+use crate::export::ExportError;
 use crate::import::progress::{Progress, span, thousands};
 use crate::import::report::Report;
 use crate::import::run::{self, Came, Watch};
@@ -56,7 +57,7 @@ pub(super) async fn run(app: &App, args: &Import, talk: Talk) -> anyhow::Result<
         false => run::run(&app.ledger, file, (options, from), stop, &mut watch).await,
         true => {
             say("dry run: a copy of the ledger takes the file, and nothing of it is kept");
-            let copy = app.ledger.copy().await.map_err(explain_error)?;
+            let copy = app.ledger.scratch().await.map_err(explain_error)?;
             let came = run::run(&copy.ledger, file, (options, from), stop, &mut watch).await;
             copy.ledger.close().await;
             came
@@ -85,6 +86,46 @@ pub(super) async fn run(app: &App, args: &Import, talk: Talk) -> anyhow::Result<
         () if came.rejected > 0 => FOUND,
         () => DONE,
     })
+}
+
+/// `export`: payments as CSV on standard output.
+pub(super) async fn export(
+    app: &App,
+    narrow: &Narrow,
+    customer: Option<String>,
+) -> anyhow::Result<u8> {
+    let (mut filter, _) = narrow.text(customer).read(app.clock.now())?;
+    if filter.source.is_none() {
+        let mut names = app.config.sources.keys();
+        filter.source = match (names.next(), names.next()) {
+            (Some(only), None) => Some(only.clone()),
+            _ => {
+                let why = "--source: there are several, and a file is imported into one";
+                return Err(UsageError(why.to_owned()).into());
+            }
+        };
+    }
+    let out = std::io::BufWriter::new(std::io::stdout().lock());
+    match crate::export::export(&app.ledger, filter, out).await {
+        Ok(done) => {
+            let number = |count: u64| thousands(i64::try_from(count).unwrap_or(i64::MAX));
+            say(&format!(
+                "{} payments in {} rows",
+                number(done.payments),
+                number(done.rows)
+            ));
+            if done.left_out > 0 {
+                say(&format!(
+                    "{} of which no money was stated are not in it",
+                    number(done.left_out)
+                ));
+            }
+            Ok(DONE)
+        }
+        // A reader who has gone away is no error.
+        Err(ExportError::Closed) => Ok(DONE),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The file, its name beside facts, and its length where it has one.

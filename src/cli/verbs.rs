@@ -25,6 +25,7 @@ pub(super) async fn run(app: &App, command: Command, talk: Talk) -> anyhow::Resu
             }
             Ok(DONE)
         }
+        Command::Export { narrow, customer } => super::import::export(app, &narrow, customer).await,
         Command::Import(args) => super::import::run(app, &args, talk).await,
         Command::Link(link) => self::link(app, link, talk).await,
         Command::Backup { file } => back_up(app, &file, talk).await,

@@ -35,6 +35,8 @@ const RETRY_MAX_HOURS: u32 = 2_160;
 const CONFIRM_MAX_S: u32 = 86_400;
 /// The highest `requests_per_minute` to a provider's API: a hundred a second.
 const ASKED_A_MINUTE_MAX: u32 = 6_000;
+/// The highest `import_most_mib`: a TiB, which nobody sends in one request.
+const IMPORT_MAX_MIB: u32 = 1_048_576;
 /// The longest name of a token, in bytes: it stands in log lines.
 const TOKEN_NAME_MAX: usize = 64;
 
@@ -130,6 +132,12 @@ pub struct Http {
     /// where there are several destinations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_destination: Option<String>,
+    /// The largest file that the API takes for an import, in MiB.
+    #[serde(
+        default = "of::<1024>",
+        deserialize_with = "number::<_, 1, IMPORT_MAX_MIB>"
+    )]
+    pub import_most_mib: u32,
 }
 
 /// `[[http.tokens]]`

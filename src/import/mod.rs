@@ -15,6 +15,7 @@ pub mod moment;
 pub mod own;
 pub mod partnerstack;
 pub mod progress;
+pub mod queue;
 pub mod recurly;
 pub mod report;
 pub mod row;

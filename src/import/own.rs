@@ -347,7 +347,10 @@ impl Own {
         if let Subject::Payment(payment_id) = &about {
             self.describe(cells, kind, payment_id, version, &mut reading)?;
         }
-        if fact.amount == 0 && matches!(kind, Kind::Refund | Kind::Dispute | Kind::Alert) {
+        // An export says the rank of each fact, and is taken at its word.
+        let as_stated = cells.text(self.at.rank)?.is_some();
+        let back = matches!(kind, Kind::Refund | Kind::Dispute | Kind::Alert);
+        if fact.amount == 0 && back && !as_stated {
             reading.ignored = Some("nothing went back: the amount is zero".to_owned());
             return Ok(reading);
         }

@@ -13,7 +13,9 @@
 pub mod book;
 mod compare;
 mod delivery;
+pub mod export;
 mod figures;
+pub mod imports;
 mod inquiry;
 mod people;
 pub mod rows;
@@ -72,7 +74,7 @@ pub enum Ledger {
 }
 
 /// A ledger to try something on; it goes when this does.
-pub struct Copy {
+pub struct Scratch {
     /// The copy.
     pub ledger: Ledger,
     _folder: tempfile::TempDir,
@@ -156,8 +158,8 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Unavailable`] where there is no room beside the ledger.
-    pub async fn copy(&self) -> Result<Copy, LedgerError> {
-        self.store().copy().await
+    pub async fn scratch(&self) -> Result<Scratch, LedgerError> {
+        self.store().scratch().await
     }
 
     /// Gives the ledger of a command that imports more memory to work with.
@@ -310,6 +312,67 @@ impl Ledger {
     /// As the store's.
     pub async fn payments(&self, filter: Filter, limit: usize) -> Result<Page, LedgerError> {
         self.store().payments(filter, limit).await
+    }
+
+    /// Puts a file that arrived at the end of the list; answers its number.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn add_import(&self, new: imports::NewImport) -> Result<i64, LedgerError> {
+        self.store().add_import(new).await
+    }
+
+    /// The first file of the list that has not ended, which runs from here on.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn next_import(&self) -> Result<Option<imports::Arrived>, LedgerError> {
+        self.store().next_import().await
+    }
+
+    /// Writes down what came of a file, or why it failed.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn end_import(
+        &self,
+        import: i64,
+        came: Option<String>,
+        failed: Option<String>,
+    ) -> Result<(), LedgerError> {
+        self.store().end_import(import, came, failed).await
+    }
+
+    /// A file by its number.
+    ///
+    /// # Errors
+    /// [`LedgerError::NotFound`].
+    pub async fn import(&self, import: i64) -> Result<imports::Arrived, LedgerError> {
+        self.store().import(import).await
+    }
+
+    /// The columns that an export of these payments needs.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn export_columns(
+        &self,
+        filter: Filter,
+    ) -> Result<export::ExportColumns, LedgerError> {
+        self.store().export_columns(filter).await
+    }
+
+    /// A page of payments with all that was stated about them, oldest recorded
+    /// first, after the row `after`.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn export(
+        &self,
+        filter: Filter,
+        after: i64,
+    ) -> Result<export::ExportPage, LedgerError> {
+        self.store().export(filter, after).await
     }
 
     /// The whole story of one payment, by its id, one of its aliases or the id

@@ -11,6 +11,8 @@ mod begin;
 mod compare;
 mod copy;
 mod customers;
+mod export;
+mod imports;
 mod inquire;
 mod links;
 mod people;
@@ -119,8 +121,8 @@ impl Store {
         })
     }
 
-    /// As [`super::Ledger::copy`].
-    pub(in crate::ledger) async fn copy(&self) -> Result<super::Copy, LedgerError> {
+    /// As [`super::Ledger::scratch`].
+    pub(in crate::ledger) async fn scratch(&self) -> Result<super::Scratch, LedgerError> {
         let (path, shared) = (self.path.clone(), Arc::clone(&self.shared));
         let copied = tokio::task::spawn_blocking(move || {
             let beside = path.parent().filter(|it| !it.as_os_str().is_empty());
@@ -140,7 +142,7 @@ impl Store {
                 serve: false,
             };
             let ledger = super::Ledger::open(opening)?;
-            Ok(super::Copy {
+            Ok(super::Scratch {
                 ledger,
                 _folder: folder,
             })
