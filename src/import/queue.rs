@@ -146,9 +146,7 @@ impl Queue {
             Err(ImportError::Ledger(error @ LedgerError::Unavailable(_))) => return Err(error),
             Err(error) => (None, Some(error.to_string())),
         };
-        app.ledger
-            .end_import(arrived.import, came, failed)
-            .await?;
+        app.ledger.end_import(arrived.import, came, failed).await?;
         // What cannot be deleted lies there and harms nobody.
         let _ = std::fs::remove_file(&path);
         Ok(())
@@ -192,8 +190,7 @@ impl Queue {
             false => run::run(&app.ledger, file, (options, from), halt, &mut watch).await?,
             true => {
                 let scratch = app.ledger.scratch().await?;
-                let came =
-                    run::run(&scratch.ledger, file, (options, from), halt, &mut watch).await;
+                let came = run::run(&scratch.ledger, file, (options, from), halt, &mut watch).await;
                 scratch.ledger.close().await;
                 came?
             }

@@ -10,9 +10,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::row::{self, Format, Options, Refused, Rejected, Row};
+use super::row::{self, Format, Options, Refused, Rejected};
 use crate::app::App;
-use crate::ledger::rows::{Changes, Fate, Feed, RowTold, RowsFrom, RowsTaken, StatedRow};
+use crate::ledger::rows::{Changes, Chunk, Fate, Feed, RowTold, RowsFrom, RowsTaken};
 use crate::ledger::{Ledger, LedgerError};
 
 /// Rows that are handed over at a time: enough that the hand-over costs nothing,
@@ -111,11 +111,17 @@ pub trait Watch {
     fn came(&mut self, came: &Came);
 }
 
+/// Rows as the reading thread hands them over.
+struct Drawn {
+    chunk: Chunk,
+    rejected: Vec<Rejected>,
+}
+
 /// What the reading thread and the ledger share.
 struct Hand {
-    rows: Receiver<Vec<Result<Row, Rejected>>>,
+    rows: Receiver<Drawn>,
     /// A chunk that was waited for outside a transaction.
-    next: Option<Vec<Result<Row, Rejected>>>,
+    next: Option<Drawn>,
     rejected: Vec<RowTold>,
     drawn: bool,
     ended: bool,
@@ -123,30 +129,25 @@ struct Hand {
 
 impl Hand {
     /// The next rows, those aside that could not be read.
-    fn draw(&mut self, stop: &AtomicBool) -> Vec<StatedRow> {
+    fn draw(&mut self, stop: &AtomicBool) -> Option<Chunk> {
         loop {
             let chunk = match self.next.take() {
                 Some(chunk) => chunk,
-                None if stop.load(Ordering::Relaxed) => return Vec::new(),
+                None if stop.load(Ordering::Relaxed) => return None,
                 None => match self.rows.recv_timeout(MOMENT) {
                     Ok(chunk) => chunk,
-                    Err(RecvTimeoutError::Timeout) => return Vec::new(),
+                    Err(RecvTimeoutError::Timeout) => return None,
                     Err(RecvTimeoutError::Disconnected) => {
                         self.ended = true;
-                        return Vec::new();
+                        return None;
                     }
                 },
             };
             self.drawn = true;
-            let mut stated = Vec::with_capacity(chunk.len());
-            for row in chunk {
-                match row {
-                    Ok(row) => stated.push((row.line, row.reading)),
-                    Err(rejected) => self.rejected.push(told(rejected)),
-                }
-            }
-            if !stated.is_empty() || self.rejected.len() > CHUNK_ROWS {
-                return stated;
+            let Drawn { chunk, rejected } = chunk;
+            self.rejected.extend(rejected.into_iter().map(told));
+            if !chunk.rows.is_empty() || self.rejected.len() > CHUNK_ROWS {
+                return Some(chunk);
             }
         }
     }
@@ -225,7 +226,7 @@ async fn start<R: Read + Send + 'static>(
     options: Options,
     reader: Arc<Reader>,
     stop: Arc<AtomicBool>,
-) -> Result<(Format, Receiver<Vec<Result<Row, Rejected>>>), ImportError> {
+) -> Result<(Format, Receiver<Drawn>), ImportError> {
     let (sender, rows) = sync_channel(WAITING_CHUNKS);
     let (opened, header) = tokio::sync::oneshot::channel();
     let reading = move || match row::open(file, &options) {
@@ -248,20 +249,27 @@ async fn start<R: Read + Send + 'static>(
 
 fn read_all<R: Read>(
     mut rows: row::Rows<R>,
-    sender: &SyncSender<Vec<Result<Row, Rejected>>>,
+    sender: &SyncSender<Drawn>,
     reader: &Reader,
     stop: &AtomicBool,
 ) {
     while !stop.load(Ordering::Relaxed) {
-        let mut chunk = Vec::with_capacity(CHUNK_ROWS);
-        chunk.extend(rows.by_ref().take(CHUNK_ROWS));
-        let ended = chunk.len() < CHUNK_ROWS;
+        let (mut stated, mut rejected) = (Vec::with_capacity(CHUNK_ROWS), Vec::new());
+        for row in rows.by_ref().take(CHUNK_ROWS) {
+            match row {
+                Ok(row) => stated.push((row.line, row.reading)),
+                Err(row) => rejected.push(row),
+            }
+        }
+        let read = stated.len() + rejected.len();
+        let ended = read < CHUNK_ROWS;
         reader.bytes.store(rows.bytes_read(), Ordering::Relaxed);
         if ended {
             let broken = rows.broken().map(str::to_owned);
             *reader.broken.lock().unwrap_or_else(PoisonError::into_inner) = broken;
         }
-        let gone = !chunk.is_empty() && sender.send(chunk).is_err();
+        let chunk = Chunk::of(stated);
+        let gone = read > 0 && sender.send(Drawn { chunk, rejected }).is_err();
         if gone || ended {
             return;
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::Word;
 use super::book::State;
@@ -14,8 +15,38 @@ use crate::movement::Reading;
 /// A row that could be read, by the number of its line.
 pub type StatedRow = (u64, Reading);
 
-/// Hands out the next rows: empty where none is at hand now, or none is left.
-pub type Feed = Arc<Mutex<dyn FnMut() -> Vec<StatedRow> + Send>>;
+/// Rows that are handed over together.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    /// The rows.
+    pub rows: Vec<StatedRow>,
+    /// A digest of all that they state, without their lines: a chunk that was
+    /// recorded before is known by it at once.
+    pub digest: [u8; 32],
+}
+
+impl Chunk {
+    /// A chunk of these rows.
+    #[must_use]
+    pub fn of(rows: Vec<StatedRow>) -> Chunk {
+        let mut hasher = Sha256::new();
+        let mut bytes = Vec::with_capacity(1_024);
+        for (_, reading) in &rows {
+            bytes.clear();
+            // A reading always has a form as JSON; each ends where the next begins.
+            let written = serde_json::to_writer(&mut bytes, reading);
+            hasher.update(&bytes);
+            hasher.update([u8::from(written.is_ok())]);
+        }
+        Chunk {
+            digest: hasher.finalize().into(),
+            rows,
+        }
+    }
+}
+
+/// Hands out the next rows: none where none is at hand now, or none is left.
+pub type Feed = Arc<Mutex<dyn FnMut() -> Option<Chunk> + Send>>;
 
 /// A file whose rows are recorded.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use tributary::export::export;
 use tributary::import::row::Options;
 use tributary::import::run::{Came, Watch, run};
 use tributary::ledger::book::State;
-use tributary::ledger::rows::{Fate, RowTold, RowsFrom, RowsTaken};
+use tributary::ledger::rows::{Chunk, Fate, RowTold, RowsFrom, RowsTaken};
 use tributary::ledger::{Decision, Filter};
 use tributary::lookup::IMPORTED_CUSTOMER;
 use tributary::movement::{Alias, Authority, Class, Clue, Reading, rank};
@@ -71,7 +71,7 @@ async fn import_by(
         waiting.push(part);
     }
     waiting.reverse();
-    let feed = Arc::new(Mutex::new(move || waiting.pop().unwrap_or_default()));
+    let feed = Arc::new(Mutex::new(move || waiting.pop().map(Chunk::of)));
     let taken = bench.ledger.record_rows(from(bench, no_forward), feed);
     taken.await.unwrap()
 }

@@ -6,8 +6,7 @@ use super::{LedgerError, Store};
 use crate::ledger::imports::{Arrived, NewImport};
 use crate::time::Time;
 
-const COLUMNS: &str =
-    "import, source, spool, said, who, said_at, state, ended_at, came, outcome";
+const COLUMNS: &str = "import, source, spool, said, who, said_at, state, ended_at, came, outcome";
 
 impl Store {
     /// As [`crate::ledger::Ledger::add_import`].

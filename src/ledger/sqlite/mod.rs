@@ -39,7 +39,7 @@ use rusqlite::Connection;
 use super::{AllTerms, LedgerError, Opening, sqlite_path};
 use crate::time::{Clock, Time};
 use tx::Tx;
-use writer::Writer;
+use writer::{Sort, Writer};
 
 /// Connections kept for reading. Pages and commands read little; more would
 /// only hold more memory.
@@ -156,7 +156,7 @@ impl Store {
         &self,
         verb: impl FnOnce(&Tx<'_>) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        self.writer.run(false, verb).await
+        self.writer.run(Sort::Short, verb).await
     }
 
     /// The same for a delivery, which commits are counted by.
@@ -164,7 +164,15 @@ impl Store {
         &self,
         verb: impl FnOnce(&Tx<'_>) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        self.writer.run(true, verb).await
+        self.writer.run(Sort::Delivery, verb).await
+    }
+
+    /// The same in a transaction of its own, for what writes very much.
+    async fn write_alone<T: Send + 'static>(
+        &self,
+        verb: impl FnOnce(&Tx<'_>) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        self.writer.run(Sort::Alone, verb).await
     }
 
     /// Runs `verb` on a reading connection, in one snapshot.

@@ -11,14 +11,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use rusqlite::params;
+use sha2::{Digest, Sha256};
 
 use super::record::{BACKFILL, Origin, Place, parts_of};
 use super::stand::{Folded, NOBODY};
 use super::tx::{PaymentRow, Tx, word_of};
 use super::{LedgerError, Store, lock, schema};
-use crate::ledger::book::{Book, State};
+use crate::ledger::book::{Book, SourceTerms, State};
 use crate::ledger::rows::{
-    Changes, Fate, Feed, RowTold, RowsFrom, RowsTaken, Standing, StatedRow, Sums,
+    self, Changes, Fate, Feed, RowTold, RowsFrom, RowsTaken, Standing, StatedRow, Sums,
 };
 use crate::money::LARGEST_MINOR;
 use crate::movement::{Alias, Clue, Fact, Reading, Subject};
@@ -83,7 +84,7 @@ impl Store {
         let clock = self.shared.clock.clone();
         let until_ms = move |clock: &Clock| clock.read().boot_ms.saturating_add(longest_ms);
         let taken = self
-            .write(move |tx| tx.record_rows(&from, &feed, (&clock, until_ms(&clock))))
+            .write_alone(move |tx| tx.record_rows(&from, &feed, (&clock, until_ms(&clock))))
             .await?;
         if !self.shared.serving {
             tokio::time::sleep(std::time::Duration::from_millis(LEFT_TO_OTHERS_MS)).await;
@@ -116,10 +117,12 @@ struct Way {
 
 /// What the rows of a chunk came to.
 #[derive(Default)]
-struct Chunk {
+struct Recorded {
     ways: Vec<Way>,
     /// To be folded at its end.
     touched: BTreeSet<i64>,
+    /// Rows that could not be recorded, and why.
+    rejected: HashMap<usize, String>,
     /// Rows of which nothing is counted, and why.
     ignored: HashMap<usize, String>,
     /// How the payments stand, where one was folded.
@@ -132,6 +135,8 @@ struct Chunk {
 struct Desk<'a> {
     from: &'a RowsFrom,
     source_row: i64,
+    /// What else decides what a row comes to.
+    circumstances: Vec<u8>,
 }
 
 impl Desk<'_> {
@@ -142,6 +147,11 @@ impl Desk<'_> {
             scope: &reading.scope,
             lane: BACKFILL,
         }
+    }
+
+    fn digest(&self, of_rows: &[u8]) -> [u8; 32] {
+        let hasher = Sha256::new().chain_update(&self.circumstances);
+        hasher.chain_update(of_rows).finalize().into()
     }
 
     fn said_by(&self, line: u64) -> String {
@@ -159,6 +169,7 @@ impl Tx<'_> {
         let desk = Desk {
             from,
             source_row: self.source_row(&from.source)?,
+            circumstances: circumstances(self.terms(&from.source)?, from),
         };
         let mut taken = RowsTaken::default();
         let mut told_bytes = 0;
@@ -166,12 +177,11 @@ impl Tx<'_> {
             && taken.told.len() < ROWS_MOST
             && told_bytes < TOLD_MOST_BYTES
         {
-            let rows = (lock(feed))();
-            if rows.is_empty() {
+            let Some(chunk) = (lock(feed))() else {
                 break;
-            }
+            };
             let before = taken.told.len();
-            self.chunk_or_rows(&desk, &rows, &mut taken)?;
+            self.chunk_once(&desk, &chunk, &mut taken)?;
             let reasons = taken.told[before..].iter();
             told_bytes += reasons
                 .map(|told| told.reason.as_ref().map_or(0, String::len))
@@ -180,59 +190,41 @@ impl Tx<'_> {
         Ok(taken)
     }
 
-    /// A row that cannot be recorded must not take the others with it: where a
-    /// chunk fails, its rows are recorded one by one.
-    fn chunk_or_rows(
+    /// A chunk whose every statement was recorded before under the same rules is
+    /// known by its digest; nothing that was stated ever leaves the ledger.
+    fn chunk_once(
         &self,
         desk: &Desk<'_>,
-        rows: &[StatedRow],
+        chunk: &rows::Chunk,
         taken: &mut RowsTaken,
     ) -> Result<(), LedgerError> {
-        if self.kept_or_taken_back(desk, rows, taken)?.is_none() {
+        let digest = desk.digest(&chunk.digest);
+        let known: Option<i64> = self.one(
+            "SELECT 1 FROM recorded_chunks WHERE digest = ?1",
+            [digest.as_slice()],
+            |row| row.get(0),
+        )?;
+        if known.is_some() {
+            taken.told.extend(chunk.rows.iter().map(known_again));
             return Ok(());
         }
-        for row in rows {
-            if let Some(why) = self.kept_or_taken_back(desk, std::slice::from_ref(row), taken)? {
-                taken.told.push(RowTold {
-                    line: row.0,
-                    outcome: Fate::Rejected,
-                    reason: Some(why),
-                });
-            }
+        let recorded = self.chunk(desk, &chunk.rows)?;
+        if recorded.rejected.is_empty() {
+            self.insert(
+                "INSERT INTO recorded_chunks (digest) VALUES (?1)",
+                [digest.as_slice()],
+            )?;
         }
+        recorded.tell(taken);
         Ok(())
     }
 
-    /// Why nothing of these rows was recorded, if it was not.
-    fn kept_or_taken_back(
-        &self,
-        desk: &Desk<'_>,
-        rows: &[StatedRow],
-        taken: &mut RowsTaken,
-    ) -> Result<Option<String>, LedgerError> {
-        self.run("SAVEPOINT rows", [])?;
-        match self.chunk(desk, rows) {
-            Ok(chunk) => {
-                chunk.tell(taken);
-                self.run("RELEASE rows", [])?;
-                Ok(None)
-            }
-            Err(error @ (LedgerError::Unavailable(_) | LedgerError::Damaged)) => Err(error),
-            Err(error) => {
-                self.run("ROLLBACK TO rows", [])?;
-                self.run("RELEASE rows", [])?;
-                Ok(Some(error.to_string()))
-            }
-        }
-    }
-
-    fn chunk(&self, desk: &Desk<'_>, rows: &[StatedRow]) -> Result<Chunk, LedgerError> {
-        let mut chunk = Chunk::default();
+    fn chunk(&self, desk: &Desk<'_>, rows: &[StatedRow]) -> Result<Recorded, LedgerError> {
+        let mut chunk = Recorded::default();
         // The rows of one payment, by the first of them.
         let mut groups: Vec<Vec<usize>> = Vec::with_capacity(rows.len());
         let mut group_of: HashMap<(&str, &crate::movement::Scope), usize> = HashMap::new();
         for (index, (_, reading)) in rows.iter().enumerate() {
-            recordable(reading)?;
             chunk
                 .ignored
                 .extend(reading.ignored.as_ref().map(|why| (index, why.clone())));
@@ -241,6 +233,10 @@ impl Tx<'_> {
                 payment: None,
                 news: false,
             });
+            if let Err(why) = recordable(reading) {
+                chunk.rejected.insert(index, why.to_owned());
+                continue;
+            }
             match about_one(reading) {
                 Some(payment_id) => {
                     let next = groups.len();
@@ -269,7 +265,7 @@ impl Tx<'_> {
         desk: &Desk<'_>,
         rows: &[StatedRow],
         group: &[usize],
-        chunk: &mut Chunk,
+        chunk: &mut Recorded,
     ) -> Result<(), LedgerError> {
         let (_, first) = &rows[group[0]];
         let Some(payment_id) = about_one(first) else {
@@ -284,9 +280,67 @@ impl Tx<'_> {
             }
         }
         for index in group {
-            self.row_as_told(desk, &rows[*index], *index, chunk)?;
+            let (_, reading) = &rows[*index];
+            let place = desk.place(reading);
+            let told = known.map(|payment| self.is_told(place, payment, reading));
+            match (known, told.transpose()?) {
+                (Some(payment), Some(true)) if !desk.from.no_forward => {
+                    chunk.ways[*index].payment = Some(payment);
+                }
+                _ => self.row_as_told(desk, &rows[*index], *index, chunk)?,
+            }
         }
         Ok(())
+    }
+
+    /// True where all that a row says of its payment is there already; one look
+    /// for each thing, and nothing written.
+    fn is_told(
+        &self,
+        place: Place<'_>,
+        payment: i64,
+        reading: &Reading,
+    ) -> Result<bool, LedgerError> {
+        for movement in &reading.movements {
+            if !self.is_known(payment, &movement.fact)? {
+                return Ok(false);
+            }
+        }
+        let terms = self.terms(place.source)?;
+        let parted = |clue: &Clue| parts_of(&terms.rules, clue).next().is_some();
+        for clue in &reading.clues {
+            let known: Option<i64> = self.one(
+                "SELECT 1 FROM clues WHERE payment = ?1 AND field = ?2
+                   AND (version, value) >= (?3, ?4)",
+                params![payment, clue.field, clue.version, clue.value],
+                |row| row.get(0),
+            )?;
+            if known.is_none() || parted(clue) {
+                return Ok(false);
+            }
+        }
+        let scope = place.scope.word();
+        for alias in &reading.aliases {
+            let known: Option<i64> = self.one(
+                "SELECT 1 FROM aliases
+                 WHERE id = ?1 AND kind = ?2 AND provider = ?3 AND scope = ?4 AND payment = ?5",
+                params![alias.id, alias.kind, terms.provider, scope, payment],
+                |row| row.get(0),
+            )?;
+            if known.is_none() {
+                return Ok(false);
+            }
+        }
+        // Whether it is live may be news.
+        let unsaid: Option<i64> = match place.scope.live {
+            None => None,
+            Some(_) => self.one(
+                "SELECT 1 FROM payments WHERE payment = ?1 AND (live IS NULL OR scope = '')",
+                [payment],
+                |row| row.get(0),
+            )?,
+        };
+        Ok(unsaid.is_none())
     }
 
     /// True where a payment with these aliases could be somebody else's concern.
@@ -326,7 +380,7 @@ impl Tx<'_> {
         payment_id: &str,
         rows: &[StatedRow],
         group: &[usize],
-        chunk: &mut Chunk,
+        chunk: &mut Recorded,
     ) -> Result<(), LedgerError> {
         let mut told = Told::default();
         for index in group {
@@ -429,7 +483,7 @@ impl Tx<'_> {
         desk: &Desk<'_>,
         (line, reading): &StatedRow,
         index: usize,
-        chunk: &mut Chunk,
+        chunk: &mut Recorded,
     ) -> Result<(), LedgerError> {
         let place = desk.place(reading);
         let said_by = desk.said_by(*line);
@@ -514,7 +568,7 @@ impl Tx<'_> {
 
     /// Folds a payment and counts how its money changed. One that is gone was a
     /// stand-in whose reversals found their payment.
-    fn fold_counted(&self, payment: i64, chunk: &mut Chunk) -> Result<(), LedgerError> {
+    fn fold_counted(&self, payment: i64, chunk: &mut Recorded) -> Result<(), LedgerError> {
         let Some(before) = self.standing_now(payment)? else {
             return Ok(());
         };
@@ -551,7 +605,7 @@ impl Tx<'_> {
     }
 }
 
-impl Chunk {
+impl Recorded {
     fn count(&mut self, payment: i64, before: Option<(Standing, Sums)>, folded: &Folded) {
         let standing = &folded.standing;
         let capture = standing.position.capture.as_ref();
@@ -588,6 +642,9 @@ impl Chunk {
         for (index, way) in self.ways.into_iter().enumerate() {
             let stands = way.payment.and_then(|payment| self.stands.get(&payment));
             let (outcome, reason) = match (way.news, stands) {
+                _ if self.rejected.contains_key(&index) => {
+                    (Fate::Rejected, self.rejected.get(&index).cloned())
+                }
                 (false, _) if self.ignored.contains_key(&index) => {
                     (Fate::Ignored, self.ignored.get(&index).cloned())
                 }
@@ -666,16 +723,35 @@ impl<'r> Told<'r> {
     }
 }
 
+/// A row of a chunk that was recorded before.
+fn known_again((line, reading): &StatedRow) -> RowTold {
+    RowTold {
+        line: *line,
+        outcome: match reading.ignored {
+            None => Fate::Known,
+            Some(_) => Fate::Ignored,
+        },
+        reason: reading.ignored.clone(),
+    }
+}
+
+/// What else than its rows decides what a chunk comes to: the source, the rules,
+/// and whether it is history only.
+fn circumstances(terms: &SourceTerms, from: &RowsFrom) -> Vec<u8> {
+    let rules: Vec<String> = terms.rules.iter().map(ToString::to_string).collect();
+    let said = (&from.source, &terms.provider, rules, from.no_forward);
+    serde_json::to_vec(&said).unwrap_or_default()
+}
+
 /// Refuses what no row may say.
-fn recordable(reading: &Reading) -> Result<(), LedgerError> {
-    let refused = |why: &str| Err(LedgerError::Refused(why.to_owned()));
+fn recordable(reading: &Reading) -> Result<(), &'static str> {
     if !reading.unpriced.is_empty() {
-        return refused("it says no amount, and a row has nothing that could say one later");
+        return Err("it says no amount, and a row has nothing that could say one later");
     }
     let money = reading.movements.iter().map(|it| it.fact.amount);
     match { money }.all(|amount| (0..=LARGEST_MINOR).contains(&amount)) {
         true => Ok(()),
-        false => refused("the amount is negative or too large"),
+        false => Err("the amount is negative or too large"),
     }
 }
 

@@ -16,3 +16,9 @@ CREATE TABLE imports (
     CHECK (state <> 'failed' OR outcome IS NOT NULL)
 ) STRICT;
 CREATE INDEX imports_to_do ON imports (import) WHERE ended_at IS NULL;
+
+-- Parts of files whose every row was recorded, by a digest of what they state: the
+-- same file again, or the rest of one that was cut off, is known at once.
+CREATE TABLE recorded_chunks (
+    digest BLOB PRIMARY KEY
+) STRICT, WITHOUT ROWID;
