@@ -233,9 +233,11 @@ impl Columns {
     ///
     /// # Errors
     /// Where two could be one.
-    pub fn of(header: &Header) -> Result<Columns, Refused> {
+    pub fn of(header: &Header, mapped: bool) -> Result<Columns, Refused> {
+        // Unless a person said so, a column `id` may be anything.
+        let id = header.find(&["id"])?.filter(|_| mapped);
         Ok(Columns {
-            id: header.find(&["id"])?,
+            id,
             payment_id: header.find(&["paymentid"])?,
             kind: header.find(&["kind"])?,
             reversal_id: header.find(&["reversalid", "refundid", "factid"])?,
@@ -278,7 +280,7 @@ impl Columns {
             missing.push("amount (minor units) or amount_decimal");
         }
         if self.currency.is_none() && currency.is_none() {
-            missing.push("currency (or say it with --currency)");
+            missing.push("currency (or set it for the source's imports)");
         }
         if self.occurred_at.is_none() {
             missing.push("occurred_at");

@@ -65,7 +65,7 @@ impl Own {
             let names: Vec<&str> = columns::NAMES.into_iter().chain(["refund_id"]).collect();
             header.only(&names, &columns::PREFIXES)?;
         }
-        let at = Columns::of(header)?;
+        let at = Columns::of(header, mapped)?;
         at.complete(header, told.currency)?;
         let provider = told.options.provider;
         let alias = OWN_ALIASES.iter().find(|(name, _)| *name == provider);
