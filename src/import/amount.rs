@@ -22,7 +22,7 @@ const SYMBOL: &str =
     "holds more than digits and separators; the currency belongs in its own column";
 const GROUPING: &str = "has its digits grouped otherwise than by three";
 const AMBIGUOUS: &str =
-    "could mean a thousand or a fraction; say --decimal point or --decimal comma";
+    "could mean a thousand or a fraction; set decimal to point or comma for the source's imports";
 const OTHER_POINT: &str = "has a decimal comma, and the file's decimals are written with a point";
 const OTHER_COMMA: &str = "has a decimal point, and the file's decimals are written with a comma";
 const PLACES: &str = "has more decimal places than its currency, or is larger than any payment";

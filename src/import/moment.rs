@@ -14,6 +14,9 @@ use crate::time::{SECOND_MS, Time};
 /// seconds, or no time at all.
 const EARLIEST_MS: i64 = 631_152_000_000;
 
+/// No place is further from UTC than 14 hours (Kiribati).
+const OFFSET_MOST_SECONDS: i32 = 14 * 3_600;
+
 const NO_TIME: &str =
     "is not a time; write 2026-06-01T00:00:00Z, 2026-06-01 00:00:00 or milliseconds since 1970";
 const NO_ZONE: &str = "names no time zone; say which one with --zone";
@@ -37,7 +40,10 @@ pub fn zone(name: &str) -> Result<TimeZone, String> {
     let stamp = format!("2000-01-01T00:00:00{name}");
     let pieces = jiff::fmt::temporal::Pieces::parse(stamp.as_str()).map_err(|_| unknown())?;
     let offset = pieces.to_numeric_offset().ok_or_else(unknown)?;
-    Ok(TimeZone::fixed(offset))
+    match offset.seconds().abs() <= OFFSET_MOST_SECONDS {
+        true => Ok(TimeZone::fixed(offset)),
+        false => Err(unknown()),
+    }
 }
 
 /// Reads a time: RFC 3339, a date with or without a time of day in `zone`, or

@@ -46,7 +46,9 @@ impl PartnerStack {
     pub fn new(header: &Header, told: &Told<'_>) -> Result<PartnerStack, Refused> {
         let currency_at = header.find(&["currency"])?;
         if currency_at.is_none() && told.currency.is_none() {
-            return Err(header.refused("there is no column currency; say it with --currency"));
+            return Err(
+                header.refused("there is no column currency; set it for the source's imports")
+            );
         }
         // Where both are there, `customer_key` is PartnerStack's own id.
         let customer = match header.find(&["customerexternalkey"])? {

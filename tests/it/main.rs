@@ -13,6 +13,7 @@ mod bench;
 mod binary;
 mod cli;
 mod crash;
+mod csv;
 mod disk;
 mod forward;
 mod golden;

@@ -4,8 +4,11 @@
 //! system with a mapping is read here too. What a row leaves out has the least
 //! weight that is still true: its word never beats what a webhook said.
 
+pub mod columns;
+
 use std::borrow::Cow;
 
+use self::columns::{Columns, Kind};
 use super::amount::{self, Convention};
 use super::cells::{Cells, Fault};
 use super::header::Header;
@@ -19,39 +22,6 @@ use crate::time::{SECOND_MS, Time};
 
 /// The clue that a customer key in a file is; the last lookup rule reads it.
 pub const CUSTOMER_KEY: &str = "import.customer_key";
-
-/// The names of all columns, for the README, the exporter and mappings.
-pub const COLUMNS: [&str; 22] = [
-    "payment_id",
-    "kind",
-    "reversal_id",
-    "status",
-    "basis",
-    "live",
-    "account",
-    "customer_key",
-    "amount",
-    "amount_decimal",
-    "currency",
-    "occurred_at",
-    "product_key",
-    "category_key",
-    "email",
-    "rank",
-    "version",
-    "authority",
-    "partial_capture",
-    "reference_kind",
-    "reference_id",
-    "clue_version",
-];
-
-/// What the names of further columns begin with; the rest is a name of its own.
-pub const PREFIXES: [&str; 4] = [CLUE, LINK, ALIAS, MONEY_ALIAS];
-const CLUE: &str = "clue.";
-const LINK: &str = "link.";
-const ALIAS: &str = "alias.";
-const MONEY_ALIAS: &str = "money_alias.";
 
 /// Taken from the time of a row, it makes the version of its clues and links:
 /// among rows the newer wins, and every webhook's, which is never negative,
@@ -74,206 +44,6 @@ const OWN_ALIASES: [(&str, &str); 7] = [
 /// that count invoices, and no charges.
 const STRIPE_INVOICE: &str = "in_";
 
-/// What a row is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Payment,
-    Refund,
-    Dispute,
-    Void,
-    Alert,
-    Link,
-}
-
-const KINDS: [(&str, Kind); 14] = [
-    ("payment", Kind::Payment),
-    ("charge", Kind::Payment),
-    ("purchase", Kind::Payment),
-    ("sale", Kind::Payment),
-    ("capture", Kind::Payment),
-    ("refund", Kind::Refund),
-    ("credit", Kind::Refund),
-    ("dispute", Kind::Dispute),
-    ("chargeback", Kind::Dispute),
-    ("void", Kind::Void),
-    ("voided", Kind::Void),
-    ("alert", Kind::Alert),
-    ("link", Kind::Link),
-    ("links", Kind::Link),
-];
-
-/// What the words of `status` mean, by kind.
-const STATUSES: [(Kind, &[&str], Class, u8); 10] = [
-    (
-        Kind::Payment,
-        &[
-            "",
-            "captured",
-            "succeeded",
-            "success",
-            "successful",
-            "paid",
-            "settled",
-        ],
-        Class::Capture,
-        rank::CAPTURED,
-    ),
-    (
-        Kind::Payment,
-        &["pending", "authorized", "authorised", "processing"],
-        Class::Capture,
-        rank::PENDING,
-    ),
-    (
-        Kind::Payment,
-        &["failed", "failure", "declined", "error"],
-        Class::Capture,
-        rank::FAILED,
-    ),
-    (
-        Kind::Refund,
-        &[
-            "",
-            "live",
-            "succeeded",
-            "success",
-            "successful",
-            "paid",
-            "settled",
-        ],
-        Class::Refund,
-        rank::LIVE,
-    ),
-    (
-        Kind::Refund,
-        &["announced", "pending", "processing"],
-        Class::Refund,
-        rank::ANNOUNCED,
-    ),
-    (
-        Kind::Refund,
-        &[
-            "undone",
-            "failed",
-            "failure",
-            "cancelled",
-            "canceled",
-            "voided",
-            "declined",
-        ],
-        Class::Refund,
-        rank::UNDONE,
-    ),
-    (
-        Kind::Dispute,
-        &["", "taken", "lost", "opened"],
-        Class::DisputeTaken,
-        rank::INFERRED,
-    ),
-    (
-        Kind::Dispute,
-        &["returned", "won"],
-        Class::DisputeReturned,
-        rank::INFERRED,
-    ),
-    (
-        Kind::Void,
-        &["", "live", "void", "voided"],
-        Class::Void,
-        rank::LIVE,
-    ),
-    (
-        Kind::Alert,
-        &["", "live", "alert", "alerted"],
-        Class::Alert,
-        rank::LIVE,
-    ),
-];
-
-/// Which column holds what.
-struct Columns {
-    payment_id: Option<usize>,
-    kind: Option<usize>,
-    reversal_id: Option<usize>,
-    status: Option<usize>,
-    basis: Option<usize>,
-    live: Option<usize>,
-    account: Option<usize>,
-    customer_key: Option<usize>,
-    amount: Option<usize>,
-    amount_decimal: Option<usize>,
-    currency: Option<usize>,
-    occurred_at: Option<usize>,
-    product_key: Option<usize>,
-    category_key: Option<usize>,
-    email: Option<usize>,
-    rank: Option<usize>,
-    version: Option<usize>,
-    authority: Option<usize>,
-    partial_capture: Option<usize>,
-    reference_kind: Option<usize>,
-    reference_id: Option<usize>,
-    clue_version: Option<usize>,
-    clues: Vec<(usize, String)>,
-    links: Vec<(usize, String)>,
-    aliases: Vec<(usize, String)>,
-    money_aliases: Vec<(usize, String)>,
-}
-
-impl Columns {
-    fn of(header: &Header) -> Result<Columns, Refused> {
-        Ok(Columns {
-            payment_id: header.find(&["paymentid"])?,
-            kind: header.find(&["kind"])?,
-            reversal_id: header.find(&["reversalid", "refundid", "factid"])?,
-            status: header.find(&["status"])?,
-            basis: header.find(&["basis"])?,
-            live: header.find(&["live"])?,
-            account: header.find(&["account"])?,
-            customer_key: header.find(&["customerkey"])?,
-            amount: header.find(&["amount"])?,
-            amount_decimal: header.find(&["amountdecimal"])?,
-            currency: header.find(&["currency"])?,
-            occurred_at: header.find(&["occurredat"])?,
-            product_key: header.find(&["productkey"])?,
-            category_key: header.find(&["categorykey"])?,
-            email: header.find(&["email"])?,
-            rank: header.find(&["rank"])?,
-            version: header.find(&["version"])?,
-            authority: header.find(&["authority"])?,
-            partial_capture: header.find(&["partialcapture"])?,
-            reference_kind: header.find(&["referencekind"])?,
-            reference_id: header.find(&["referenceid"])?,
-            clue_version: header.find(&["clueversion"])?,
-            clues: header.prefixed(CLUE)?,
-            links: header.prefixed(LINK)?,
-            aliases: header.prefixed(ALIAS)?,
-            money_aliases: header.prefixed(MONEY_ALIAS)?,
-        })
-    }
-
-    /// What a header lacks, all at once.
-    fn complete(&self, header: &Header, currency: Option<Currency>) -> Result<(), Refused> {
-        let mut missing = Vec::new();
-        if self.payment_id.is_none() {
-            missing.push("payment_id");
-        }
-        if self.amount.or(self.amount_decimal).is_none() {
-            missing.push("amount (minor units) or amount_decimal");
-        }
-        if self.currency.is_none() && currency.is_none() {
-            missing.push("currency (or say it with --currency)");
-        }
-        if self.occurred_at.is_none() {
-            missing.push("occurred_at");
-        }
-        match missing.is_empty() {
-            true => Ok(()),
-            false => Err(header.refused(&format!("there is no column {}", missing.join(", ")))),
-        }
-    }
-}
-
 /// A file with our own columns.
 pub struct Own {
     at: Columns,
@@ -292,10 +62,10 @@ impl Own {
     /// What is missing, twice there or unknown.
     pub fn new(header: &Header, told: &Told<'_>, mapped: bool) -> Result<Own, Refused> {
         if mapped {
-            let names: Vec<&str> = COLUMNS.into_iter().chain(["refund_id"]).collect();
-            header.only(&names, &PREFIXES)?;
+            let names: Vec<&str> = columns::NAMES.into_iter().chain(["refund_id"]).collect();
+            header.only(&names, &columns::PREFIXES)?;
         }
-        let at = Columns::of(header)?;
+        let at = Columns::of(header, mapped)?;
         at.complete(header, told.currency)?;
         let provider = told.options.provider;
         let alias = OWN_ALIASES.iter().find(|(name, _)| *name == provider);
@@ -321,6 +91,13 @@ impl Own {
     /// Why it cannot be read.
     pub fn read(&mut self, cells: Cells<'_>) -> Result<Reading, Fault> {
         let kind = self.kind(cells)?;
+        if kind == Kind::Authorisation {
+            return Ok(Reading {
+                scope: self.scope_of(cells)?,
+                ignored: Some("an authorisation moves no money".to_owned()),
+                ..Reading::default()
+            });
+        }
         let at = match cells.text(self.at.occurred_at)? {
             Some(text) => moment::read(&text, self.zone.as_ref())
                 .map_err(|why| Fault::at(self.at.occurred_at, why))?,
@@ -359,16 +136,8 @@ impl Own {
     }
 
     fn kind(&self, cells: Cells<'_>) -> Result<Kind, Fault> {
-        let Some(word) = cells.text(self.at.kind)? else {
-            return Ok(Kind::Payment);
-        };
-        let found = KINDS
-            .iter()
-            .find(|(name, _)| word.eq_ignore_ascii_case(name));
-        let why = "is none of payment, refund, dispute, void, alert and link";
-        found
-            .map(|(_, kind)| *kind)
-            .ok_or_else(|| Fault::at(self.at.kind, why))
+        let word = cells.text(self.at.kind)?;
+        columns::kind(word.as_deref()).map_err(|why| Fault::at(self.at.kind, why))
     }
 
     fn scope_of(&self, cells: Cells<'_>) -> Result<Scope, Fault> {
@@ -383,7 +152,10 @@ impl Own {
 
     /// The payment, or for a reversal whatever else it names.
     fn about(&self, cells: Cells<'_>, kind: Kind) -> Result<Subject, Fault> {
-        let payment = cells.id(self.at.payment_id)?;
+        let payment = match (cells.id(self.at.payment_id)?, kind) {
+            (None, Kind::Payment) => cells.id(self.at.id)?,
+            (payment, _) => payment,
+        };
         let reference = cells
             .id(self.at.reference_kind)?
             .zip(cells.id(self.at.reference_id)?);
@@ -397,7 +169,10 @@ impl Own {
                 self.at.reference_id,
                 "stands beside a payment_id; a row names one of them",
             )),
-            (None, _) => Err(missing(self.at.payment_id)),
+            (None, _) => Err(Fault::at(
+                self.at.payment_id,
+                "the row does not say of which payment it is: payment_id is empty",
+            )),
         }
     }
 
@@ -446,18 +221,11 @@ impl Own {
 
     fn standing(&self, cells: Cells<'_>, kind: Kind) -> Result<(Class, u8), Fault> {
         let word = cells.text(self.at.status)?.unwrap_or_default();
-        let of_kind = STATUSES.iter().filter(|(of, ..)| *of == kind);
-        let mut of_kind = of_kind
-            .filter(|(_, words, ..)| words.iter().any(|known| word.eq_ignore_ascii_case(known)));
-        let Some((_, _, class, rank)) = of_kind.next() else {
-            return Err(Fault::at(
-                self.at.status,
-                "is no status of a row of this kind",
-            ));
-        };
+        let standing = columns::standing(kind, &word);
+        let (class, rank) = standing.map_err(|why| Fault::at(self.at.status, why))?;
         match self.whole(cells, self.at.rank)?.map(u8::try_from) {
-            None => Ok((*class, *rank)),
-            Some(Ok(said @ 0..=rank::UNDONE)) => Ok((*class, said)),
+            None => Ok((class, rank)),
+            Some(Ok(said @ 0..=rank::UNDONE)) => Ok((class, said)),
             Some(_) => Err(Fault::at(self.at.rank, "is none of 0, 1 and 2")),
         }
     }
@@ -491,11 +259,16 @@ impl Own {
         basis: Basis,
         about: &Subject,
     ) -> Result<String, Fault> {
-        if let Some(id) = cells.id(self.at.reversal_id)? {
+        let id = match (cells.id(self.at.reversal_id)?, kind) {
+            (Some(id), _) => Some(id),
+            (None, Kind::Payment) => None,
+            (None, _) => cells.id(self.at.id)?,
+        };
+        if let Some(id) = id {
             return Ok(id.into_owned());
         }
         if basis == Basis::Each && matches!(kind, Kind::Refund | Kind::Dispute) {
-            let why = "is missing; a refund or dispute needs its own id, or basis total where the amount is the sum so far";
+            let why = "the row has no reversal_id; a refund or dispute needs its own id, or basis total where the amount is the sum so far";
             return Err(Fault::at(self.at.reversal_id, why));
         }
         match about {
@@ -594,7 +367,8 @@ impl Own {
                 continue;
             };
             let key = cells.clue(self.at.customer_key)?;
-            let key = key.ok_or_else(|| missing(self.at.customer_key))?;
+            let why = "the row links an id and has no customer_key";
+            let key = key.ok_or_else(|| Fault::at(self.at.customer_key, why))?;
             reading.links.push(Link {
                 kind: kind.clone(),
                 external_id: id.into_owned(),
