@@ -174,6 +174,9 @@ pub(super) struct Import {
     /// The time zone of times that name none, such as Europe/Berlin
     #[arg(long, value_name = "TZ")]
     pub zone: Option<String>,
+    /// The currency of rows that name none
+    #[arg(long, value_name = "CODE")]
+    pub currency: Option<String>,
     /// Tell what would change in money, and write nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -28,6 +28,7 @@ pub(super) async fn run(app: &App, args: &Import, talk: Talk) -> anyhow::Result<
         format: args.format.clone(),
         map: args.map.clone(),
         zone: args.zone.clone(),
+        currency: args.currency.clone(),
     };
     let options = settings::options(&app.config, &args.source, &said)
         .map_err(|refused| UsageError(refused.0))?;

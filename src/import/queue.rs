@@ -48,6 +48,7 @@ impl SaidOfFile {
             format: self.format.clone(),
             map: Vec::new(),
             zone: self.zone.clone(),
+            currency: None,
         }
     }
 }

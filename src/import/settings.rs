@@ -16,6 +16,8 @@ pub struct Said {
     pub map: Vec<String>,
     /// `--zone`
     pub zone: Option<String>,
+    /// `--currency`
+    pub currency: Option<String>,
 }
 
 /// Providers whose webhooks always say whether they are about real money: a row
@@ -39,7 +41,7 @@ pub fn options(config: &Config, name: &str, said: &Said) -> Result<Options, Refu
     let mut options = Options {
         source: name.to_owned(),
         provider: provider.copied().unwrap_or_default(),
-        currency: saved.currency.clone(),
+        currency: said.currency.clone().or(saved.currency.clone()),
         scope: scope(config, source),
         ..Options::default()
     };

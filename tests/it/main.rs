@@ -17,6 +17,7 @@ mod csv;
 mod disk;
 mod forward;
 mod golden;
+mod import;
 mod inquire;
 mod keyset;
 mod ledger;
