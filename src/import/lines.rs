@@ -212,7 +212,7 @@ impl<R: Read> Lines<R> {
     }
 
     /// The next record, blank lines left out.
-    pub fn next(&mut self) -> Next {
+    pub fn advance(&mut self) -> Next {
         loop {
             self.skip_blank_lines();
             if self.at == self.buffer.len() {
