@@ -12,6 +12,12 @@ use super::lines::Span;
 use crate::provider::Unreadable;
 use crate::provider::checks;
 
+/// No more than [`checks::plain_id`] takes.
+const ID_CHARS: usize = 255;
+
+/// No more than [`checks::clue`] takes.
+const CLUE_CHARS: usize = 500;
+
 /// Why a row cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -95,6 +101,8 @@ impl Encoding {
 #[derive(Clone, Copy)]
 pub struct Cells<'r> {
     bytes: &'r [u8],
+    /// All of it, where it is UTF-8 as it should be: one look instead of many.
+    whole: Option<&'r str>,
     spans: &'r [Span],
     encoding: Encoding,
 }
@@ -103,8 +111,10 @@ impl<'r> Cells<'r> {
     /// The record of these bytes.
     #[must_use]
     pub fn new(bytes: &'r [u8], spans: &'r [Span], encoding: Encoding) -> Cells<'r> {
+        let utf8 = encoding != Encoding::Windows1252 || bytes.is_ascii();
         Cells {
             bytes,
+            whole: std::str::from_utf8(bytes).ok().filter(|_| utf8),
             spans,
             encoding,
         }
@@ -136,20 +146,23 @@ impl<'r> Cells<'r> {
     /// # Errors
     /// Where it is in another encoding than the file.
     pub fn text(&self, column: Option<usize>) -> Result<Option<Cow<'r, str>>, Fault> {
-        let Some(index) = column else {
+        let Some(cell) = column.and_then(|column| self.spans.get(column)) else {
             return Ok(None);
         };
-        let bytes = self.raw(index);
-        if bytes.is_empty() {
-            return Ok(None);
-        }
-        let text = self.encoding.text(bytes);
-        let text = text.map_err(|why| Fault::at(column, why))?;
-        let doubled = self.spans.get(index).is_some_and(|cell| cell.doubled);
-        Ok(Some(match doubled {
-            true => Cow::Owned(text.replace("\"\"", "\"")),
-            false => text,
-        }))
+        let range = cell.from as usize..cell.to as usize;
+        let text = match self.whole.and_then(|whole| whole.get(range.clone())) {
+            Some(text) => Cow::Borrowed(text.trim_ascii()),
+            None => {
+                let bytes = self.bytes.get(range).unwrap_or_default();
+                let text = self.encoding.text(bytes.trim_ascii());
+                text.map_err(|why| Fault::at(column, why))?
+            }
+        };
+        Ok(match cell.doubled {
+            _ if text.is_empty() => None,
+            true => Some(Cow::Owned(text.replace("\"\"", "\""))),
+            false => Some(text),
+        })
     }
 
     /// A reference (an id, a key, an email): its guard against formulas removed.
@@ -166,7 +179,7 @@ impl<'r> Cells<'r> {
     /// Where it cannot be one.
     pub fn id(&self, column: Option<usize>) -> Result<Option<Cow<'r, str>>, Fault> {
         let id = self.reference(column)?;
-        if let Some(id) = &id {
+        if let Some(id) = id.as_deref().filter(|id| !is_printable(id, ID_CHARS)) {
             checks::plain_id("", id).map_err(|error| fault(column, &error))?;
         }
         Ok(id)
@@ -179,8 +192,8 @@ impl<'r> Cells<'r> {
     /// a file.
     pub fn clue(&self, column: Option<usize>) -> Result<Option<Cow<'r, str>>, Fault> {
         let clue = self.reference(column)?;
-        let Some(value) = &clue else {
-            return Ok(None);
+        let Some(value) = clue.as_deref().filter(|it| !is_printable(it, CLUE_CHARS)) else {
+            return Ok(clue);
         };
         let why = "holds a control character or is longer than 500 characters";
         match checks::clue(value) {
@@ -208,6 +221,17 @@ impl<'r> Cells<'r> {
     }
 }
 
+/// Whether a text is printable ASCII of so many characters at most: then it
+/// passes the check whose limit that is, and need not be looked at by character.
+fn is_printable(text: &str, most: usize) -> bool {
+    let printable = |byte: &u8| byte.wrapping_sub(b' ') <= b'~' - b' ';
+    text.len() <= most
+        && text
+            .as_bytes()
+            .iter()
+            .fold(true, |all, it| all & printable(it))
+}
+
 /// What a check found, for the cell that it was made on.
 #[must_use]
 pub fn fault(column: Option<usize>, error: &Unreadable) -> Fault {
@@ -226,6 +250,22 @@ mod tests {
         assert_eq!(Encoding::of(b"Malm\xf6"), Encoding::Windows1252);
         assert_eq!(Encoding::of(b"Malm\xc3\xb6 \xff \xc3\xb6"), Encoding::Utf8);
         assert_eq!(Encoding::of(b"Malm\xc3\xb6 \xc3"), Encoding::Utf8);
+    }
+
+    #[test]
+    fn the_short_way_takes_nothing_that_the_long_way_refuses() {
+        let odd = ["a\u{7f}b", "a\nb", "a\0", "é"];
+        for text in odd {
+            assert!(!is_printable(text, ID_CHARS), "{text:?}");
+        }
+        for (most, long) in [(ID_CHARS, 255), (CLUE_CHARS, 500)] {
+            let text = "~".repeat(long);
+            assert!(is_printable(&text, most) && !is_printable(&format!(" {text}"), most));
+            assert!(checks::clue(&text).is_some());
+        }
+        assert!(checks::plain_id("", &"~".repeat(ID_CHARS)).is_ok());
+        assert!(checks::plain_id("", &"~".repeat(ID_CHARS + 1)).is_err());
+        assert!(checks::clue(&"~".repeat(CLUE_CHARS + 1)).is_none());
     }
 
     #[test]

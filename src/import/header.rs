@@ -79,7 +79,7 @@ impl Header {
         lines: &mut Lines<R>,
         encoding: Encoding,
     ) -> Result<Header, Refused> {
-        let line = match lines.next() {
+        let line = match lines.advance() {
             Next::Record { line, .. } => line,
             Next::Malformed { line, fault } => {
                 let column = fault.cell + 1;

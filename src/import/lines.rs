@@ -73,6 +73,7 @@ pub enum Next {
 pub struct Lines<R> {
     file: R,
     delimiter: u8,
+    ends: Ends,
     buffer: Vec<u8>,
     /// The first byte that was not handed out.
     at: usize,
@@ -88,6 +89,25 @@ pub struct Lines<R> {
     broken: Option<String>,
     cells: Vec<Span>,
     any_quoted: bool,
+}
+
+/// The bytes that end a cell without quotes, one look for each byte.
+struct Ends([bool; 256]);
+
+impl Ends {
+    fn new(delimiter: u8) -> Ends {
+        let mut ends = [false; 256];
+        for byte in [delimiter, b'\n', b'\r', QUOTE] {
+            if let Some(slot) = ends.get_mut(usize::from(byte)) {
+                *slot = true;
+            }
+        }
+        Ends(ends)
+    }
+
+    fn contains(&self, byte: u8) -> bool {
+        self.0.get(usize::from(byte)).copied().unwrap_or_default()
+    }
 }
 
 /// How the scan of one record ended.
@@ -110,6 +130,7 @@ impl<R: Read> Lines<R> {
         Lines {
             file,
             delimiter: b',',
+            ends: Ends::new(b','),
             buffer: Vec::new(),
             at: 0,
             begin: 0,
@@ -126,6 +147,7 @@ impl<R: Read> Lines<R> {
     /// From now on cells end at `delimiter`.
     pub fn delimited_by(&mut self, delimiter: u8) {
         self.delimiter = delimiter;
+        self.ends = Ends::new(delimiter);
     }
 
     /// The bytes read and not handed out yet.
@@ -190,7 +212,7 @@ impl<R: Read> Lines<R> {
     }
 
     /// The next record, blank lines left out.
-    pub fn next(&mut self) -> Next {
+    pub fn advance(&mut self) -> Next {
         loop {
             self.skip_blank_lines();
             if self.at == self.buffer.len() {
@@ -327,7 +349,7 @@ impl<R: Read> Lines<R> {
             let quoted = bytes.get(at) == Some(&QUOTE);
             let span = match quoted {
                 true => quoted_cell(bytes, at + 1, limit),
-                false => plain_cell(bytes, at, limit, self.delimiter),
+                false => plain_cell(bytes, at, limit, &self.ends),
             };
             let span = match span {
                 Ok(Some(span)) => span,
@@ -377,11 +399,10 @@ fn plain_cell(
     bytes: &[u8],
     from: usize,
     limit: usize,
-    delimiter: u8,
+    ends: &Ends,
 ) -> Result<Option<Span>, &'static str> {
     let rest = bytes.get(from..limit).unwrap_or_default();
-    let ends = |byte: &u8| *byte == delimiter || matches!(byte, b'\n' | b'\r' | b'"');
-    match rest.iter().position(ends) {
+    match rest.iter().position(|byte| ends.contains(*byte)) {
         Some(end) if rest.get(end) == Some(&QUOTE) => Err(STRAY),
         Some(end) => Ok(span(from, from + end, false)),
         None if limit < bytes.len() => Err(TOO_LONG),

@@ -59,11 +59,53 @@ pub fn read(text: &str, zone: Option<&TimeZone>) -> Result<Time, &'static str> {
             _ => Err(IN_SECONDS),
         };
     }
+    if let Some(at) = plain_utc(text) {
+        return known(at.as_millisecond());
+    }
     if let Ok(stamp) = text.parse::<jiff::Timestamp>() {
         return known(stamp.as_millisecond());
     }
     let local = local(text)?;
     in_zone(local, zone.ok_or(NO_ZONE)?)
+}
+
+/// The form that programs write most, `2026-06-01T00:00:00Z`, without the
+/// general parser, which takes a fifth of the time that a row does. Whether
+/// there is such a day is jiff's to say.
+fn plain_utc(text: &str) -> Option<jiff::Timestamp> {
+    let [
+        y,
+        e,
+        a,
+        r,
+        b'-',
+        m,
+        n,
+        b'-',
+        d,
+        f,
+        b'T',
+        h,
+        i,
+        b':',
+        j,
+        k,
+        b':',
+        s,
+        t,
+        b'Z',
+    ] = *text.as_bytes()
+    else {
+        return None;
+    };
+    let pair = |tens: u8, ones: u8| {
+        let digits = tens.is_ascii_digit() && ones.is_ascii_digit();
+        digits.then(|| i8::try_from((tens - b'0') * 10 + (ones - b'0')).ok())?
+    };
+    let year = i16::from(pair(y, e)?) * 100 + i16::from(pair(a, r)?);
+    let date = jiff::civil::Date::new(year, pair(m, n)?, pair(d, f)?).ok()?;
+    let time = jiff::civil::Time::new(pair(h, i)?, pair(j, k)?, pair(s, t)?, 0).ok()?;
+    TimeZone::UTC.to_timestamp(date.to_datetime(time)).ok()
 }
 
 /// Reads a time that may have the abbreviation of a zone behind it
@@ -137,6 +179,25 @@ mod tests {
             utc("2026-06-05T20:38:00.007Z").as_deref(),
             Ok("2026-06-05T20:38:00.007Z")
         );
+    }
+
+    #[test]
+    fn the_short_way_reads_what_the_long_way_reads() {
+        for text in [
+            "2026-06-05T20:38:07Z",
+            "2024-02-29T23:59:59Z",
+            "1999-12-31T00:00:00Z",
+            "2026-02-29T00:00:00Z",
+            "2026-06-31T00:00:00Z",
+            "2026-06-05T24:00:00Z",
+            "2026-06-05T20:60:00Z",
+            "2026-0a-05T20:38:07Z",
+        ] {
+            let long = text.parse::<jiff::Timestamp>().ok();
+            assert_eq!(plain_utc(text), long, "{text}");
+        }
+        // A leap second is the second before it to the long way.
+        assert_eq!(plain_utc("2016-12-31T23:59:60Z"), None);
     }
 
     #[test]

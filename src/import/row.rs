@@ -410,7 +410,7 @@ impl<R: Read> Iterator for Rows<R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.ended {
-            let (line, several) = match self.lines.next() {
+            let (line, several) = match self.lines.advance() {
                 Next::Record { line, lines } => (line, lines > 1),
                 Next::Malformed { line, fault } => {
                     return Some(Err(self.rejected(line, Some(fault.cell), fault.why)));

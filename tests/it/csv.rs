@@ -43,19 +43,17 @@ struct Expected {
     rows: Vec<Outcome>,
 }
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-enum Outcome {
-    Rejected {
-        line: u64,
-        column: Option<String>,
-        rejected: String,
-    },
-    Read {
-        line: u64,
-        #[serde(flatten)]
-        reading: Reading,
-    },
+/// What came of one row: a reading, or why it was rejected.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Outcome {
+    line: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejected: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reading: Option<Reading>,
 }
 
 const PROVIDERS: [&str; 4] = ["stripe", "recurly", "chargebee", "custom"];
@@ -105,11 +103,16 @@ fn open<'b>(bytes: &'b [u8], options: &Options) -> Result<Rows<&'b [u8]>, Refuse
 
 fn outcome(row: Result<Row, Rejected>) -> Outcome {
     match row {
-        Ok(Row { line, reading }) => Outcome::Read { line, reading },
-        Err(rejected) => Outcome::Rejected {
+        Ok(Row { line, reading }) => Outcome {
+            line,
+            reading: Some(reading),
+            ..Outcome::default()
+        },
+        Err(rejected) => Outcome {
             line: rejected.line,
             column: rejected.column,
-            rejected: rejected.reason,
+            rejected: Some(rejected.reason),
+            reading: None,
         },
     }
 }

@@ -131,7 +131,7 @@ impl Own {
             reading.ignored = Some("nothing went back: the amount is zero".to_owned());
             return Ok(reading);
         }
-        reading.movements.push(Movement { about, fact });
+        reading.movements = vec![Movement { about, fact }];
         Ok(reading)
     }
 
@@ -327,9 +327,7 @@ impl Own {
     ) -> Result<(), Fault> {
         let invoice = self.stripe && payment_id.starts_with(STRIPE_INVOICE);
         if let Some(own) = self.own_alias.filter(|_| kind == Kind::Payment && !invoice) {
-            reading
-                .aliases
-                .push(alias(payment_id, own, payment_id, true));
+            reading.aliases = vec![alias(payment_id, own, payment_id, true)];
         }
         for (columns, money) in [(&self.at.aliases, false), (&self.at.money_aliases, true)] {
             for (column, name) in columns {
@@ -350,6 +348,9 @@ impl Own {
             (self.at.customer_key, CUSTOMER_KEY),
             (self.at.email, "email"),
         ];
+        reading
+            .clues
+            .reserve_exact(self.at.clues.len() + plain.len());
         for (column, field) in named.chain(plain) {
             let Some(value) = cells.clue(column)? else {
                 continue;
