@@ -36,8 +36,8 @@ const KEY_MOST_CHARS: usize = 255;
 
 /// What the admin listener works with.
 #[derive(Clone)]
-struct Admin {
-    app: App,
+pub(super) struct Admin {
+    pub(super) app: App,
     metrics: Option<Metrics>,
 }
 
@@ -74,7 +74,8 @@ pub fn router(app: App, access: &Arc<Access>, metrics: Option<Metrics>) -> Route
     let routes = figures
         .merge(require(Role::Viewer, access, viewer))
         .merge(require(Role::Operator, access, operator))
-        .merge(require(Role::Linker, access, linker));
+        .merge(require(Role::Linker, access, linker))
+        .merge(super::imports::router(access));
     guard_host(listens_on, closed(routes).with_state(admin))
 }
 
