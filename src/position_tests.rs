@@ -165,6 +165,20 @@ fn a_won_dispute_restores_and_entries_beat_the_status() {
 }
 
 #[test]
+fn of_two_equal_captures_the_larger_counts_and_a_failure_is_no_void() {
+    let failed = Fact {
+        rank: rank::FAILED,
+        version: 9,
+        ..capture(5000)
+    };
+    let facts = [capture(4000), capture(5000), failed];
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+        let told = order.map(|at: usize| facts[at].clone());
+        assert_eq!(net(&told), Some(5000), "{order:?}");
+    }
+}
+
+#[test]
 fn an_alert_is_a_floor() {
     let alert = fact(Class::Alert, "al", rank::LIVE, 1000, 1);
     assert_eq!(net(&[capture(4999), alert.clone()]), Some(3999));

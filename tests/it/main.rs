@@ -11,6 +11,7 @@
 
 mod bench;
 mod binary;
+mod books;
 mod cli;
 mod crash;
 mod csv;
@@ -22,6 +23,7 @@ mod inquire;
 mod keyset;
 mod ledger;
 mod mutants;
+mod orders;
 mod outage;
 mod power;
 mod reconcile;

@@ -16,7 +16,7 @@ use super::tx::{Tx, by_word, from_word};
 use super::{LedgerError, Store, schema};
 use crate::destination::{self, Row as Listed};
 use crate::ledger::book;
-use crate::ledger::{Comparison, Difference, Differs};
+use crate::ledger::{Comparison, Difference, Differs, Seen};
 use crate::plan::{Customer, CustomerBy, RowState};
 use crate::time::Time;
 
@@ -282,6 +282,50 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// True where the last call that may have posted a row was a lost ledger's.
+    pub(super) fn is_presumed(&self, (payment, seq): (i64, u32)) -> Result<bool, LedgerError> {
+        let last: Option<Option<String>> = self.one(
+            "SELECT outcome FROM attempts WHERE payment = ?1 AND seq = ?2 AND call = 'post'
+             ORDER BY attempt DESC LIMIT 1",
+            params![payment, seq],
+            |row| row.get(0),
+        )?;
+        Ok(last.flatten().is_some_and(|outcome| outcome == "presumed"))
+    }
+
+    /// A row that was listed after the adoption, as a read-back saw it.
+    pub(super) fn take_in_late(
+        &self,
+        destination: &str,
+        (payment, seq): (i64, u32),
+        seen: &Seen,
+    ) -> Result<(), LedgerError> {
+        let sent: Option<(String, i64)> = self.one(
+            "SELECT key, created_at FROM transactions WHERE payment = ?1 AND seq = ?2",
+            params![payment, seq],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        let (key, created_at) = sent.unwrap_or_default();
+        let listed = Listed {
+            key,
+            amount: seen.amount,
+            currency: seen.currency,
+            customer_external_key: seen.customer.clone(),
+            customer_email: None,
+            customer_key: None,
+            payment_id: None,
+            created_at: Some(seen.created_at.unwrap_or(Time(created_at))),
+            archived: false,
+        };
+        let comparison = Comparison {
+            destination: destination.to_owned(),
+            since: Time(0),
+            began_at: self.now,
+        };
+        self.take_in(&comparison, &listed, (payment, seq))?;
+        self.owe_explanation(payment)
+    }
+
     /// Rows that a complete list did not show: the lost ledger deleted them.
     fn adopt_unlisted(&self, differences: &[Difference]) -> Result<(), LedgerError> {
         for difference in differences {
@@ -395,14 +439,14 @@ impl Tx<'_> {
 
     /// True where the lost ledger may have posted this very row and the list that
     /// was adopted was too early to show it for sure. It is read back first then,
-    /// as after a call of our own.
+    /// as after a call of our own. A ledger may be lost more than once.
     pub(super) fn presume(&self, folded: &Folded, seq: u32) -> Result<bool, LedgerError> {
         let row = &folded.row;
         let source = self.terms(&row.source)?;
         let lost_at: Option<Time> = self.one(
             "SELECT lost_at FROM destinations WHERE name = ?1 AND adopted_at < lost_at + ?2
                AND NOT EXISTS (SELECT 1 FROM attempts WHERE payment = ?3
-                               AND (outcome = 'presumed' OR begun_at > lost_at))",
+                               AND ((outcome = 'presumed' AND deadline >= lost_at) OR begun_at > lost_at))",
             params![row.destination, source.confirm_after_ms, row.payment],
             |row| Ok(Time(row.get(0)?)),
         )?;

@@ -24,6 +24,7 @@ fn plan(conn: &Connection, sql: &str) -> Vec<String> {
 #[test]
 fn what_is_next_is_found_by_one_seek_at_any_backlog() {
     let mut conn = Connection::open_in_memory().unwrap();
+    schema::keep_statements(&conn).unwrap();
     schema::migrate(&mut conn).unwrap();
     for (sql, index) in [
         (NEXT_DUE, "payments_due"),
