@@ -129,8 +129,10 @@ pub(super) async fn export(
     }
 }
 
-/// The file, its name beside facts, and its length where it has one.
-fn open(args: &Import) -> Result<(Box<dyn Read + Send>, String, Option<u64>), UsageError> {
+/// A file, its name beside facts, and its length where it has one.
+type Opened = (Box<dyn Read + Send>, String, Option<u64>);
+
+fn open(args: &Import) -> Result<Opened, UsageError> {
     let path = &args.file;
     if path.as_os_str() == "-" {
         return Ok((Box::new(std::io::stdin()), STANDARD_INPUT.to_owned(), None));

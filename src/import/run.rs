@@ -15,11 +15,12 @@ use crate::app::App;
 use crate::ledger::rows::{Changes, Chunk, Fate, Feed, RowTold, RowsFrom, RowsTaken};
 use crate::ledger::{Ledger, LedgerError};
 
-/// Rows that are handed over at a time: enough that the hand-over costs nothing,
-/// few enough that a chunk that fails is soon taken one by one.
-const CHUNK_ROWS: usize = 512;
+/// Rows that are handed over at a time: enough that the hand-over costs little,
+/// few enough that a transaction ends in time also on a slow machine, because it
+/// ends only between two chunks.
+const CHUNK_ROWS: usize = 128;
 /// Chunks that wait for the ledger.
-const WAITING_CHUNKS: usize = 8;
+const WAITING_CHUNKS: usize = 32;
 /// How long an open transaction waits for rows before it is committed: a file
 /// that comes through a pipe may pause for ever.
 const MOMENT: Duration = Duration::from_millis(5);

@@ -51,10 +51,10 @@ impl Tx<'_> {
         )?;
         let body_digest = Sha256::digest(&delivery.body);
         let (delivery_id, statement) = match &delivery.reading {
-            Ok(reading) => {
-                let named = reading.delivery_id.clone();
-                (named, Sha256::digest(reading.statement()))
-            }
+            Ok(reading) => (
+                reading.delivery_id.clone(),
+                Sha256::digest(reading.statement()),
+            ),
             Err(_) => (None, body_digest),
         };
         let delivery_id =
@@ -102,17 +102,7 @@ impl Tx<'_> {
             said_at: delivery.received_at,
         };
         let woke = match &delivery.reading {
-            Ok(reading) => {
-                let place = Place {
-                    source: &delivery.source,
-                    source_row,
-                    scope: &reading.scope,
-                    lane: LIVE,
-                };
-                // An answer of the provider's API is as old as what was asked.
-                let fresh = delivery.kept.asked.is_none();
-                self.apply(place, reading, origin, fresh)?
-            }
+            Ok(reading) => self.apply(delivery, source_row, reading, origin)?,
             Err(_) => false,
         };
         Ok(Recorded {
@@ -143,11 +133,17 @@ impl Tx<'_> {
     /// Applies what a document states. True where something became due.
     fn apply(
         &self,
-        place: Place<'_>,
+        delivery: &Delivery,
+        source_row: i64,
         reading: &Reading,
         origin: Origin<'_>,
-        fresh: bool,
     ) -> Result<bool, LedgerError> {
+        let place = Place {
+            source: &delivery.source,
+            source_row,
+            scope: &reading.scope,
+            lane: LIVE,
+        };
         let mut touched = BTreeSet::new();
         for alias in &reading.aliases {
             self.add_alias(place, alias, &mut touched)?;
@@ -167,7 +163,8 @@ impl Tx<'_> {
         for link in &reading.links {
             self.add_feed_link(place, link, origin, &mut touched)?;
         }
-        if fresh {
+        // An answer of the provider's API is as old as what was asked.
+        if delivery.kept.asked.is_none() {
             for payment in &touched {
                 self.run(
                     "UPDATE payments SET lane = 0 WHERE payment = ?1 AND lane = 1",
@@ -279,7 +276,7 @@ impl Tx<'_> {
         place: Place<'_>,
         movement: &'m Movement,
         origin: Origin<'_>,
-    ) -> Result<(i64, Option<(&'m String, &'m String)>), LedgerError> {
+    ) -> Result<(i64, Named<'m>), LedgerError> {
         let fact = &movement.fact;
         Ok(match &movement.about {
             Subject::Payment(id) => {
@@ -312,7 +309,7 @@ impl Tx<'_> {
         payment: i64,
         fact: &Fact,
         origin: Origin<'_>,
-        reference: Option<(&String, &String)>,
+        reference: Named<'_>,
     ) -> Result<(), LedgerError> {
         self.insert(
             "INSERT INTO facts (payment, delivery, said_by, said_at, class, fact_id, basis, rank,
@@ -376,6 +373,9 @@ fn verdict(reading: &Result<Reading, String>) -> (Taken, &str, Option<&str>) {
         Err(why) => (Taken::Unreadable, "", Some(why)),
     }
 }
+
+/// The kind and the id of the reference by which a payment was named, if it was.
+pub(super) type Named<'m> = Option<(&'m String, &'m String)>;
 
 /// Where a document speaks from.
 #[derive(Clone, Copy)]

@@ -7,23 +7,20 @@
 //! import; where anything else in the ledger might concern it, it takes the way
 //! of every delivery.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use rusqlite::params;
 use sha2::{Digest, Sha256};
 
 use super::record::{BACKFILL, Origin, Place, parts_of};
-use super::stand::{Folded, NOBODY};
-use super::tx::{PaymentRow, Tx, word_of};
+use super::rows_told::{Recorded, Way, known_again};
+use super::tx::{Tx, word_of};
 use super::{LedgerError, Store, lock, schema};
-use crate::ledger::book::{Book, SourceTerms, State};
-use crate::ledger::rows::{
-    self, Changes, Fate, Feed, RowTold, RowsFrom, RowsTaken, Standing, StatedRow, Sums,
-};
+use crate::ledger::book::SourceTerms;
+use crate::ledger::rows::{self, Feed, RowsFrom, RowsTaken, StatedRow};
 use crate::money::LARGEST_MINOR;
-use crate::movement::{Alias, Clue, Fact, Reading, Subject};
-use crate::position::Doubt;
+use crate::movement::{Clue, Fact, Reading, Scope, Subject};
 use crate::time::Clock;
 
 /// How long one transaction takes rows while a service of another process takes
@@ -55,19 +52,6 @@ const FACT_KNOWN: &str = "SELECT 1 FROM facts
       AND version = ?6 AND authority = ?7 AND amount = ?8 AND currency = ?9
       AND (at = ?10 OR ?10 = 0) AND partial_capture = ?11
       AND product_key IS ?12 AND category_key IS ?13 LIMIT 1";
-
-/// Whether anything in the ledger might concern a payment with this alias:
-/// another payment with the same money, or a reversal that waits for the id.
-const CONCERNS_OTHERS: &str = "SELECT
-    (?5 = 1 AND EXISTS (SELECT 1 FROM aliases WHERE id = ?1 AND kind = ?2 AND provider = ?3
-                        AND scope = ?4 AND money = 1))
-    OR (?5 = 1 AND EXISTS (SELECT 1 FROM aliases WHERE id = ?3 || ':' || ?1
-                           AND kind = 'gateway' AND money = 1))
-    OR EXISTS (SELECT 1 FROM facts WHERE ref_id = ?1 AND ref_kind = ?2)
-    OR EXISTS (SELECT 1 FROM payments WHERE source = ?6 AND payment_id = ?2 || ':' || ?1)";
-
-/// The kind of alias by which a billing system names another provider's money.
-const GATEWAY: &str = "gateway";
 
 impl Store {
     /// As [`crate::ledger::Ledger::record_rows`].
@@ -107,34 +91,10 @@ impl Store {
     }
 }
 
-/// A row's way through its chunk.
-struct Way {
-    line: u64,
-    /// The payment whose state it is told with.
-    payment: Option<i64>,
-    news: bool,
-}
-
-/// What the rows of a chunk came to.
-#[derive(Default)]
-struct Recorded {
-    ways: Vec<Way>,
-    /// To be folded at its end.
-    touched: BTreeSet<i64>,
-    /// Rows that could not be recorded, and why.
-    rejected: HashMap<usize, String>,
-    /// Rows of which nothing is counted, and why.
-    ignored: HashMap<usize, String>,
-    /// How the payments stand, where one was folded.
-    stands: HashMap<i64, (State, Option<String>)>,
-    changes: Changes,
-    due: i64,
-}
-
 /// What the rows of one file share.
-struct Desk<'a> {
-    from: &'a RowsFrom,
-    source_row: i64,
+pub(super) struct Desk<'a> {
+    pub from: &'a RowsFrom,
+    pub source_row: i64,
     /// What else decides what a row comes to.
     circumstances: Vec<u8>,
 }
@@ -154,7 +114,7 @@ impl Desk<'_> {
         hasher.chain_update(of_rows).finalize().into()
     }
 
-    fn said_by(&self, line: u64) -> String {
+    pub(super) fn said_by(&self, line: u64) -> String {
         format!("import {} line {line}", self.from.file)
     }
 }
@@ -223,7 +183,7 @@ impl Tx<'_> {
         let mut chunk = Recorded::default();
         // The rows of one payment, by the first of them.
         let mut groups: Vec<Vec<usize>> = Vec::with_capacity(rows.len());
-        let mut group_of: HashMap<(&str, &crate::movement::Scope), usize> = HashMap::new();
+        let mut group_of: HashMap<(&str, &Scope), usize> = HashMap::new();
         for (index, (_, reading)) in rows.iter().enumerate() {
             chunk
                 .ignored
@@ -343,140 +303,6 @@ impl Tx<'_> {
         Ok(unsaid.is_none())
     }
 
-    /// True where a payment with these aliases could be somebody else's concern.
-    fn concerns_others<'r>(
-        &self,
-        desk: &Desk<'_>,
-        first: &Reading,
-        rows: impl Iterator<Item = &'r StatedRow>,
-    ) -> Result<bool, LedgerError> {
-        let provider = &self.terms(&desk.from.source)?.provider;
-        let scope = first.scope.word();
-        for alias in rows.flat_map(|(_, reading)| &reading.aliases) {
-            let found = self.one(
-                CONCERNS_OTHERS,
-                params![
-                    alias.id,
-                    alias.kind,
-                    provider,
-                    scope,
-                    alias.money,
-                    desk.source_row
-                ],
-                |row| row.get::<_, bool>(0),
-            )?;
-            if alias.kind == GATEWAY || found.unwrap_or(true) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// A payment that nobody told of before: all that is known of it stands in
-    /// these rows, so it is folded from them and written as it stands.
-    fn new_payment(
-        &self,
-        desk: &Desk<'_>,
-        payment_id: &str,
-        rows: &[StatedRow],
-        group: &[usize],
-        chunk: &mut Recorded,
-    ) -> Result<(), LedgerError> {
-        let mut told = Told::default();
-        for index in group {
-            let (line, reading) = &rows[*index];
-            chunk.ways[*index].news = told.add(self, desk, *line, reading)?;
-        }
-        let scope = &rows[group[0]].1.scope;
-        let terms = self.terms(&desk.from.source)?;
-        let row = PaymentRow {
-            payment: 0,
-            source: desk.from.source.clone(),
-            source_row: desk.source_row,
-            payment_id: payment_id.to_owned(),
-            reference: false,
-            scope: scope.word(),
-            live: scope.live,
-            destination: terms.destination.clone(),
-            customer: None,
-            occurred_at: self.now,
-            state: State::Waiting,
-            turn: NOBODY,
-            due_at: None,
-            claim: None,
-            tries: 0,
-            patience_used: 0,
-            last_try_at: None,
-            failed_step: None,
-            failed_why: None,
-        };
-        let mut book = Book {
-            payment_id: payment_id.to_owned(),
-            live: scope.live,
-            facts: told.facts.iter().map(|(fact, _)| fact.clone()).collect(),
-            clues: told.clues(),
-            ..Book::default()
-        };
-        book.ruling.history = desk.from.no_forward;
-        let folded = self.stood(row, book)?;
-        let payment = self.insert_standing(&folded, BACKFILL)?;
-        self.insert_told(payment, &told, &folded, desk)?;
-        for index in group {
-            chunk.ways[*index].payment = Some(payment);
-        }
-        let doubtful = folded.standing.position.doubt == Some(Doubt::Unlisted);
-        let unfinished = doubtful || folded.standing.state == State::Unattributed;
-        match unfinished && !terms.asks.is_empty() {
-            // The provider may have to be asked.
-            true => chunk.touched.extend([payment]),
-            false => chunk.count(payment, None, &folded),
-        }
-        Ok(())
-    }
-
-    fn insert_told(
-        &self,
-        payment: i64,
-        told: &Told<'_>,
-        folded: &Folded,
-        desk: &Desk<'_>,
-    ) -> Result<(), LedgerError> {
-        for (fact, line) in &told.facts {
-            let said_by = desk.said_by(*line);
-            let origin = Origin {
-                delivery: None,
-                said_by: Some(&said_by),
-                said_at: self.now,
-            };
-            self.add_fact(payment, fact, origin, None)?;
-        }
-        for (field, (version, value)) in &told.clues {
-            self.insert(
-                "INSERT INTO clues (payment, field, value, version) VALUES (?1, ?2, ?3, ?4)",
-                params![payment, field, value, version],
-            )?;
-        }
-        let provider = &self.terms(&desk.from.source)?.provider;
-        for alias in &told.aliases {
-            self.insert(
-                "INSERT INTO aliases (provider, scope, kind, id, payment, money)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
-                params![
-                    provider,
-                    folded.row.scope,
-                    alias.kind,
-                    alias.id,
-                    payment,
-                    alias.money
-                ],
-            )?;
-        }
-        if desk.from.no_forward {
-            self.record_history(payment, desk)?;
-        }
-        Ok(())
-    }
-
     /// A row by the way that every delivery takes.
     fn row_as_told(
         &self,
@@ -552,7 +378,11 @@ impl Tx<'_> {
 
     /// Writes down that a payment is history only: one that only files told of,
     /// that was never forwarded, and about which nobody said so before.
-    fn record_history(&self, payment: i64, desk: &Desk<'_>) -> Result<bool, LedgerError> {
+    pub(super) fn record_history(
+        &self,
+        payment: i64,
+        desk: &Desk<'_>,
+    ) -> Result<bool, LedgerError> {
         let word = &desk.from.word;
         let added = self.run(
             "INSERT INTO decisions (payment, kind, detail, who, why, at, made_for)
@@ -564,174 +394,6 @@ impl Tx<'_> {
             params![payment, word.who, word.why, word.at.ms()],
         )?;
         Ok(added > 0)
-    }
-
-    /// Folds a payment and counts how its money changed. One that is gone was a
-    /// stand-in whose reversals found their payment.
-    fn fold_counted(&self, payment: i64, chunk: &mut Recorded) -> Result<(), LedgerError> {
-        let Some(before) = self.standing_now(payment)? else {
-            return Ok(());
-        };
-        let folded = self.fold(payment)?;
-        chunk.count(payment, before, &folded);
-        Ok(())
-    }
-
-    /// How a payment stood until now; `None` inside for one that was never folded.
-    fn standing_now(&self, payment: i64) -> Result<Option<Option<(Standing, Sums)>>, LedgerError> {
-        self.one(
-            "SELECT state, customer, currency, gross, reversed, tried IS NULL FROM payments
-             WHERE payment = ?1",
-            [payment],
-            |row| {
-                if row.get(5)? {
-                    return Ok(None);
-                }
-                let state: String = row.get(0)?;
-                let currency: Option<String> = row.get(2)?;
-                let at = Standing {
-                    state: State::from_word(&state).ok_or(rusqlite::Error::InvalidQuery)?,
-                    customer: row.get(1)?,
-                    currency: currency.and_then(|code| code.parse().ok()),
-                };
-                let sums = Sums {
-                    payments: 1,
-                    gross: row.get::<_, Option<i64>>(3)?.unwrap_or_default(),
-                    reversed: row.get::<_, Option<i64>>(4)?.unwrap_or_default(),
-                };
-                Ok(Some((at, sums)))
-            },
-        )
-    }
-}
-
-impl Recorded {
-    fn count(&mut self, payment: i64, before: Option<(Standing, Sums)>, folded: &Folded) {
-        let standing = &folded.standing;
-        let capture = standing.position.capture.as_ref();
-        let was_due = matches!(&before, Some((was, _)) if was.state == State::Due);
-        self.due += i64::from(standing.state == State::Due) - i64::from(was_due);
-        self.stands
-            .insert(payment, (standing.state, standing.reason.clone()));
-        // A stand-in is no payment: what it holds moves on to one.
-        if folded.row.reference {
-            return;
-        }
-        if let Some((was, sums)) = before {
-            let gone = Sums {
-                payments: -sums.payments,
-                gross: -sums.gross,
-                reversed: -sums.reversed,
-            };
-            self.changes.add(was, gone);
-        }
-        let at = Standing {
-            state: standing.state,
-            customer: standing.customer.as_ref().map(|it| it.value.clone()),
-            currency: capture.map(|capture| capture.currency),
-        };
-        let sums = Sums {
-            payments: 1,
-            gross: standing.position.gross().unwrap_or_default(),
-            reversed: standing.position.reversed().unwrap_or_default(),
-        };
-        self.changes.add(at, sums);
-    }
-
-    fn tell(self, taken: &mut RowsTaken) {
-        for (index, way) in self.ways.into_iter().enumerate() {
-            let stands = way.payment.and_then(|payment| self.stands.get(&payment));
-            let (outcome, reason) = match (way.news, stands) {
-                _ if self.rejected.contains_key(&index) => {
-                    (Fate::Rejected, self.rejected.get(&index).cloned())
-                }
-                (false, _) if self.ignored.contains_key(&index) => {
-                    (Fate::Ignored, self.ignored.get(&index).cloned())
-                }
-                (false, _) => (Fate::Known, None),
-                (true, Some((State::Unattributed, reason))) => (Fate::Unattributed, reason.clone()),
-                (true, Some((State::Due | State::Settled, _)) | None) => (Fate::Imported, None),
-                (true, Some((_, reason))) => (Fate::Imported, reason.clone()),
-            };
-            taken.told.push(RowTold {
-                line: way.line,
-                outcome,
-                reason,
-            });
-        }
-        taken.changes.merge(self.changes);
-        taken.due += self.due;
-    }
-}
-
-/// All that the rows of a new payment say, each thing once.
-#[derive(Default)]
-struct Told<'r> {
-    /// Facts, each with the line that stated it first.
-    facts: Vec<(Fact, u64)>,
-    clues: BTreeMap<String, (i64, String)>,
-    aliases: BTreeSet<&'r Alias>,
-}
-
-impl<'r> Told<'r> {
-    /// True where the row says something that those before it did not.
-    fn add(
-        &mut self,
-        tx: &Tx<'_>,
-        desk: &Desk<'_>,
-        line: u64,
-        reading: &'r Reading,
-    ) -> Result<bool, LedgerError> {
-        let rules = &tx.terms(&desk.from.source)?.rules;
-        let mut news = false;
-        for alias in &reading.aliases {
-            news |= self.aliases.insert(alias);
-        }
-        for clue in &reading.clues {
-            news |= self.clue(clue.field.clone(), &clue.value, clue);
-            for (field, part) in parts_of(rules, clue) {
-                news |= self.clue(field, &part, clue);
-            }
-        }
-        for movement in &reading.movements {
-            let mut fact = movement.fact.clone();
-            fact.at = fact.at.known_or(tx.now);
-            if !self.facts.iter().any(|(known, _)| *known == fact) {
-                self.facts.push((fact, line));
-                news = true;
-            }
-        }
-        Ok(news)
-    }
-
-    fn clue(&mut self, field: String, value: &str, clue: &Clue) -> bool {
-        let said = (clue.version, value.to_owned());
-        match self.clues.get(&field) {
-            Some(known) if *known >= said => false,
-            _ => {
-                self.clues.insert(field, said);
-                true
-            }
-        }
-    }
-
-    fn clues(&self) -> Vec<(String, String)> {
-        let clues = self.clues.iter();
-        clues
-            .map(|(field, (_, value))| (field.clone(), value.clone()))
-            .collect()
-    }
-}
-
-/// A row of a chunk that was recorded before.
-fn known_again((line, reading): &StatedRow) -> RowTold {
-    RowTold {
-        line: *line,
-        outcome: match reading.ignored {
-            None => Fate::Known,
-            Some(_) => Fate::Ignored,
-        },
-        reason: reading.ignored.clone(),
     }
 }
 
