@@ -559,3 +559,77 @@ async fn what_is_listed_after_the_adoption_with_another_amount_is_adopted_too() 
         (600, State::Settled)
     );
 }
+
+/// The lost ledger posted a sale and deleted it again; the list shows that. Its key
+/// is not used again, and nothing is posted while the refund is not known here.
+#[tokio::test]
+async fn what_the_lost_ledger_deleted_is_not_posted_again() {
+    let mut bench = Bench::new();
+    let mut there = There::default();
+    bench.deliver(bench::customer("cus_A", "acme", 1)).await;
+    bench.clock.advance(5000 * SECOND_MS);
+    let deleted = Listed {
+        archived: true,
+        ..listed("stripe:ch_1", 1000, bench::START)
+    };
+    adopt(&bench, vec![deleted]).await;
+    bench
+        .deliver(bench::charge("ch_1", 1000, Some("cus_A")))
+        .await;
+    bench.run(&mut there).await;
+    assert_eq!((there.sum(), bench.state("ch_1").await), (0, State::Held));
+    bench
+        .deliver(bench::refund("ch_1", "re_1", 1000, 990))
+        .await;
+    bench.run(&mut there).await;
+    assert_eq!(
+        (there.sum(), bench.state("ch_1").await),
+        (0, State::Settled)
+    );
+    // The refund fails: the sale is posted, under a key of its own.
+    bench
+        .deliver(bench::refund_failed("ch_1", "re_1", 1000, 6000))
+        .await;
+    bench.run(&mut there).await;
+    assert_eq!(there.sum(), 1000);
+    assert!(there.rows.contains_key("stripe:ch_1:2"));
+}
+
+/// All of it went back, as far as is known here, so nothing is to be posted: the
+/// lost ledger may have posted it before, and the list may not show it yet.
+#[tokio::test]
+async fn a_sale_that_went_back_is_looked_for_too() {
+    for told_before in [true, false] {
+        let mut bench = Bench::new();
+        let mut there = There::default();
+        bench.deliver(bench::customer("cus_A", "acme", 1)).await;
+        bench.clock.advance(1000 * SECOND_MS);
+        bench.restart().await;
+        let both = [
+            bench::charge("ch_1", 1000, Some("cus_A")),
+            bench::refund("ch_1", "re_1", 1000, 990),
+        ];
+        if told_before {
+            for told in both.clone() {
+                bench.deliver(told).await;
+            }
+        }
+        adopt(&bench, Vec::new()).await;
+        for told in both {
+            bench.deliver(told).await;
+        }
+        there
+            .rows
+            .insert("stripe:ch_1".to_owned(), vec![("acme".to_owned(), 1000)]);
+        for _ in 0..3 {
+            bench.clock.advance(901 * SECOND_MS);
+            bench.read_back(&there).await;
+            bench.run(&mut there).await;
+        }
+        assert_eq!(
+            (there.sum(), bench.state("ch_1").await),
+            (0, State::Settled),
+            "told before {told_before}"
+        );
+    }
+}

@@ -17,6 +17,7 @@ mod inquire;
 mod links;
 mod newcomers;
 mod people;
+mod presume;
 mod read;
 mod readback;
 mod record;

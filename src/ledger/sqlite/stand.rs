@@ -73,6 +73,9 @@ impl Tx<'_> {
             self.note_explained(&folded)?;
             folded = self.look(payment)?;
         }
+        if self.presume_settled(&folded)? {
+            folded = self.look(payment)?;
+        }
         self.write_standing(&folded)?;
         Ok(folded)
     }

@@ -162,6 +162,14 @@ impl Far {
             .collect()
     }
 
+    /// Whether a row of a payment was deleted that no list shows any more.
+    pub fn hides(&self, source: &str, payment_id: &str) -> bool {
+        let first = format!("{source}:{payment_id}");
+        let more = format!("{first}:");
+        let mut keys = self.deleted.keys();
+        !self.shows_deleted && keys.any(|key| *key == first || key.starts_with(&more))
+    }
+
     /// A row is listed from now on, whatever was said of it.
     pub fn list_now(&mut self, key: &str) {
         self.listed_from.remove(key);
@@ -198,9 +206,13 @@ impl Far {
     /// The whole list, with what is listed by now.
     pub fn list(&self, now: Time) -> Vec<Listed> {
         let listed = |key: &String| self.listed_from.get(key).is_none_or(|from| *from <= now);
-        let rows = self.there.rows.iter().filter(|(key, _)| listed(key));
-        rows.flat_map(|(key, rows)| rows.iter().map(move |row| (key, row)))
-            .map(|(key, (customer, amount))| Listed {
+        let shown = |key: &String| self.shows_deleted || self.stolen.contains(key);
+        let held = self.there.rows.iter().map(|rows| (rows, false));
+        let deleted = self.deleted.iter().filter(|(key, _)| shown(key));
+        let all = held.chain(deleted.map(|rows| (rows, true)));
+        all.filter(|((key, _), _)| listed(key))
+            .flat_map(|((key, rows), archived)| rows.iter().map(move |row| (key, row, archived)))
+            .map(|(key, (customer, amount), archived)| Listed {
                 key: key.clone(),
                 amount: Some(*amount),
                 currency: Some(usd()),
@@ -209,7 +221,7 @@ impl Far {
                 customer_key: None,
                 payment_id: None,
                 created_at: self.created.get(key).copied(),
-                archived: false,
+                archived,
             })
             .collect()
     }

@@ -151,8 +151,11 @@ impl Sim {
         }
         let exact = (held, forwarded, settled) == (expected, expected, 1);
         let (state, _, _) = &told[0];
+        // The lost ledger used a key up, and nothing says so but the refusal.
+        let used_up = self.lost && self.far.hides(SOURCES[0], &truth.id);
         let fair = match (self.far.prompt, self.is_robbed(truth)) {
             // What the lost ledger knew last may have to be looked at by a person.
+            (true, _) if used_up => exact || ["held", "failed", "due"].contains(state),
             (true, false) if self.lost => exact || *state == "held",
             (true, false) => exact,
             (true, true) if self.lost => exact || ["held", "failed"].contains(state),
