@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{self, Config, ConfigError, Mode};
 use crate::destination::{self, Destination};
 use crate::forward::Forwarder;
+use crate::import;
 use crate::inquire::{self, Inquirer};
 use crate::keyset::KeySet;
 use crate::ledger::book::SourceTerms;
@@ -96,6 +97,8 @@ pub struct App {
     pub ledger: Ledger,
     /// The sources by name.
     pub sources: Arc<BTreeMap<String, Source>>,
+    /// Files that came by the API.
+    pub imports: Arc<import::queue::Queue>,
     /// Tells a destination's forwarder that something became due.
     pub wakes: Arc<BTreeMap<String, Arc<Notify>>>,
 }
@@ -140,6 +143,7 @@ impl App {
         Ok(App {
             wakes: Arc::new(wakes.collect()),
             opened_at: clock.now(),
+            imports: Arc::new(import::queue::Queue::beside(config.ledger.url.path())),
             config,
             clock,
             ledger,
@@ -294,6 +298,11 @@ pub fn terms(config: &Config) -> Result<AllTerms, ConfigError> {
                 "is not configured",
             ));
         };
+        if let Some(saved) = &source.import {
+            import::settings::check(saved).map_err(|(key, problem)| {
+                ConfigError::at(format!("sources.{name}.import.{key}"), problem)
+            })?;
+        }
         let rules = match &source.customer_key {
             Some(rules) => rules.clone(),
             None => default_rules(name, provider.as_ref())?,

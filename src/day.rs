@@ -128,6 +128,9 @@ pub struct Zone {
 #[error("\"{0}\" is no time zone; write UTC, +02:00 or a name like Europe/Stockholm")]
 pub struct ZoneError(String);
 
+/// No place is further from UTC than 14 hours (Kiribati).
+const OFFSET_MOST_SECONDS: i32 = 14 * 3_600;
+
 impl Zone {
     /// The zone in which nobody lives and everybody counts.
     #[must_use]
@@ -152,6 +155,7 @@ impl Zone {
             let stamp = format!("2000-01-01T00:00:00{name}");
             let pieces = jiff::fmt::temporal::Pieces::parse(stamp.as_str());
             let offset = pieces.ok().and_then(|pieces| pieces.to_numeric_offset());
+            let offset = offset.filter(|it| it.seconds().abs() <= OFFSET_MOST_SECONDS);
             TimeZone::fixed(offset.ok_or_else(unknown)?)
         } else {
             TimeZone::get(name).map_err(|_| unknown())?
@@ -159,6 +163,12 @@ impl Zone {
         // As the database spells it, so that one zone has one name.
         let name = rules.iana_name().unwrap_or(name).to_owned();
         Ok(Zone { name, rules })
+    }
+
+    /// Its rules.
+    #[must_use]
+    pub fn rules(&self) -> &TimeZone {
+        &self.rules
     }
 
     /// Its name.

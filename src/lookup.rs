@@ -16,6 +16,11 @@ use crate::plan::{Customer, CustomerBy};
 /// The longest customer key that PartnerStack's transactions API takes.
 pub const CUSTOMER_KEY_MOST_CHARS: usize = 255;
 
+/// The field under which an imported file names a payment's customer. It is the
+/// last rule of every source, whatever is configured: a file does not beat what
+/// the provider says.
+pub const IMPORTED_CUSTOMER: &str = "import.customer_key";
+
 /// The longest name inside a rule, in bytes.
 const RULE_NAME_MOST_BYTES: usize = 128;
 
@@ -237,10 +242,27 @@ pub fn find<E>(
             came_to,
         });
         if finding.customer.is_some() {
-            break;
+            return Ok(finding);
         }
     }
+    if let Some(key) = clue(IMPORTED_CUSTOMER) {
+        imported(&mut finding, key);
+    }
     Ok(finding)
+}
+
+/// The rule that nobody configures: an imported file said whose it is.
+fn imported(finding: &mut Finding, key: String) {
+    let fits = key.chars().count() <= CUSTOMER_KEY_MOST_CHARS;
+    finding.tried.push(Tried {
+        rule: IMPORTED_CUSTOMER.to_owned(),
+        saw: Some(key.clone()),
+        came_to: match fits {
+            true => CameTo::Found(key.clone()),
+            false => CameTo::TooLong,
+        },
+    });
+    finding.customer = fits.then(|| Customer::key(key));
 }
 
 impl Tried {
@@ -251,6 +273,9 @@ impl Tried {
         match &self.came_to {
             CameTo::Found(key) if self.rule.starts_with("link:") => {
                 format!("{}: {saw} is linked to {key}", self.rule)
+            }
+            CameTo::Found(_) if self.rule == IMPORTED_CUSTOMER => {
+                format!("{}: an imported file says {saw}", self.rule)
             }
             CameTo::Found(_) => format!("{}: {saw}", self.rule),
             CameTo::NoMatch => format!("{}: {saw} does not match the pattern", self.rule),

@@ -69,9 +69,13 @@ pub fn minor_from_decimal(text: &str, exponent: u32) -> Result<Minor, DecimalErr
         None => (digits, ""),
     };
     let plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    // Before anything is cut: a cut inside a character would panic.
+    if whole.is_empty() || !plain(whole) || !plain(places) {
+        return Err(DecimalError);
+    }
     let width = exponent as usize;
     let (kept, beyond) = places.split_at(places.len().min(width));
-    if whole.is_empty() || !plain(whole) || !plain(places) || beyond.bytes().any(|b| b != b'0') {
+    if beyond.bytes().any(|byte| byte != b'0') {
         return Err(DecimalError);
     }
     let all = format!("{whole}{kept:0<width$}");
@@ -186,6 +190,7 @@ mod tests {
             "--1",
             "99999999999999999999",
             "NaN",
+            "1.9\u{bf}",
         ] {
             assert_eq!(minor_from_decimal(text, 2), Err(DecimalError), "{text}");
         }

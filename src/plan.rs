@@ -142,6 +142,8 @@ pub struct Ruling {
     pub customer: Option<Customer>,
     /// True once a person released it to be forwarded although it is old.
     pub released: bool,
+    /// True where an import recorded it as history only; a release undoes it.
+    pub history: bool,
     /// Rows of it were read back into a restored ledger, up to this time of the
     /// money, and what the ledger knows has not explained them yet.
     pub adopted: Option<Time>,

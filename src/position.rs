@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::money::{Currency, Minor};
-use crate::movement::{Basis, Class, Fact, rank};
+use crate::movement::{Authority, Basis, Class, Fact, rank};
 use crate::time::Time;
 
 /// What is true about the money of one payment.
@@ -119,9 +119,10 @@ impl Position {
 /// Folds facts into a position.
 #[must_use]
 pub fn position(facts: &[Fact]) -> Position {
+    let disputes = Disputes::of(facts);
     let mut folded = Position {
         void: facts.iter().any(|fact| fact.class == Class::Void),
-        disputes: disputes(facts),
+        disputes: disputes.standing(),
         alerts: greatest(of(facts, Class::Alert)),
         ..Position::default()
     };
@@ -137,7 +138,7 @@ pub fn position(facts: &[Fact]) -> Position {
     let refunds = Refunds::of(facts);
     folded.refunds = refunds.standing(partial);
     folded.doubt = refunds.contradiction(facts);
-    folded.newest_reversal = newest_reversal(facts, &refunds);
+    folded.newest_reversal = newest_reversal(facts, &refunds, &disputes);
     if refunds.unlisted() {
         folded.doubt.get_or_insert(Doubt::Unlisted);
     }
@@ -198,27 +199,90 @@ fn captured(facts: &[Fact], best: &Fact) -> Captured {
     }
 }
 
-/// Sum over dispute ids of what was taken and not returned.
-fn disputes(facts: &[Fact]) -> Minor {
-    let mut best: BTreeMap<(&str, Class), (u8, Minor)> = BTreeMap::new();
-    for fact in facts {
-        if matches!(fact.class, Class::DisputeTaken | Class::DisputeReturned) {
-            let stated = (fact.rank, fact.amount);
-            let slot = best.entry((&fact.id, fact.class)).or_insert(stated);
-            *slot = stated.max(*slot);
+/// What disputes took and gave back, each by its id, and the totals stated
+/// beside them: a file may say how much was disputed and not in which dispute.
+struct Disputes<'a> {
+    each: BTreeMap<(&'a str, Class), (u8, Minor)>,
+    facts: &'a [Fact],
+}
+
+impl<'a> Disputes<'a> {
+    fn of(facts: &'a [Fact]) -> Disputes<'a> {
+        Disputes {
+            each: Disputes::by_id(facts, i64::MIN),
+            facts,
         }
     }
-    let returned = |id| best.get(&(id, Class::DisputeReturned)).map_or(0, |it| it.1);
-    best.iter()
-        .filter(|((_, class), _)| *class == Class::DisputeTaken)
-        .map(|((id, _), (_, taken))| (taken - returned(*id)).max(0))
-        .fold(0, Minor::saturating_add)
+
+    /// The best witness of each id and class, as stated since `version`.
+    fn by_id(facts: &'a [Fact], version: i64) -> BTreeMap<(&'a str, Class), (u8, Minor)> {
+        let mut best: BTreeMap<(&str, Class), (u8, Minor)> = BTreeMap::new();
+        for fact in facts.iter().filter(|fact| fact.version >= version) {
+            let disputes = matches!(fact.class, Class::DisputeTaken | Class::DisputeReturned);
+            if disputes && fact.basis == Basis::Each {
+                let stated = (fact.rank, fact.amount);
+                let slot = best.entry((&fact.id, fact.class)).or_insert(stated);
+                *slot = stated.max(*slot);
+            }
+        }
+        best
+    }
+
+    fn totals(&self, class: Class) -> impl Iterator<Item = &'a Fact> {
+        of(self.facts, class).filter(|fact| fact.basis == Basis::Total)
+    }
+
+    fn sum(each: &BTreeMap<(&str, Class), (u8, Minor)>, class: Class) -> Minor {
+        each.iter()
+            .filter(|((_, of), _)| *of == class)
+            .map(|(_, (_, amount))| *amount)
+            .fold(0, Minor::saturating_add)
+    }
+
+    /// What disputes hold: the sum over their ids of what was taken and not
+    /// returned, or a total where one says more. What was returned before a
+    /// total was stated is no part of it and is not taken from it again.
+    fn standing(&self) -> Minor {
+        let returned = |id| (self.each.get(&(id, Class::DisputeReturned))).map_or(0, |it| it.1);
+        let by_id = (self.each.iter())
+            .filter(|((_, class), _)| *class == Class::DisputeTaken)
+            .map(|((id, _), (_, taken))| (taken - returned(*id)).max(0))
+            .fold(0, Minor::saturating_add);
+        let still = |total: &Fact| {
+            let since = Disputes::by_id(self.facts, total.version);
+            let each = Disputes::sum(&since, Class::DisputeReturned);
+            let totals = self.totals(Class::DisputeReturned);
+            let all = greatest(totals.filter(|fact| fact.version >= total.version));
+            total.amount.saturating_sub(each.max(all)).max(0)
+        };
+        let by_total = self.totals(Class::DisputeTaken).map(still).max();
+        by_id.max(by_total.unwrap_or_default())
+    }
+
+    /// True where a total tells of a dispute that no statement by id does.
+    fn total_says_more(&self) -> bool {
+        greatest(self.totals(Class::DisputeTaken)) > Disputes::sum(&self.each, Class::DisputeTaken)
+    }
+}
+
+/// After a partial capture a file states what was authorised as the payment, and
+/// what was let go as refunded. Where a better witness says what was captured,
+/// the difference is no refund.
+fn released(facts: &[Fact]) -> Minor {
+    let captures = || of(facts, Class::Capture).filter(|fact| fact.rank >= rank::CAPTURED);
+    let Some(best) = best_capture(facts).filter(|best| best.partial_capture) else {
+        return 0;
+    };
+    let whole = captures().filter(|fact| fact.authority == Authority::Csv && !fact.partial_capture);
+    (greatest(whole) - best.amount).max(0)
 }
 
 /// The refunds of a payment, each by its id, and the totals stated beside them.
 struct Refunds<'a> {
     each: BTreeMap<&'a str, &'a Fact>,
     totals: Vec<&'a Fact>,
+    /// What files count as refunded and was never captured.
+    released: Minor,
 }
 
 /// Above this many single refunds the sums of all their subsets are not tried;
@@ -239,7 +303,19 @@ impl<'a> Refunds<'a> {
                 *slot = fact;
             }
         }
-        Refunds { each, totals }
+        Refunds {
+            each,
+            totals,
+            released: released(facts),
+        }
+    }
+
+    /// The sum that a total states.
+    fn stated(&self, total: &Fact) -> Minor {
+        match total.authority {
+            Authority::Csv => (total.amount - self.released).max(0),
+            _ => total.amount,
+        }
     }
 
     fn sum(&self, keep: impl Fn(&Fact) -> bool) -> Minor {
@@ -258,7 +334,7 @@ impl<'a> Refunds<'a> {
         let still = |total: &&Fact| {
             let undone =
                 self.sum(|fact| fact.rank >= rank::UNDONE && fact.version >= total.version);
-            total.amount.saturating_sub(undone).max(0)
+            self.stated(total).saturating_sub(undone).max(0)
         };
         let by_total = self.totals.iter().map(still).max().unwrap_or_default();
         if partial_capture {
@@ -286,7 +362,8 @@ impl<'a> Refunds<'a> {
     }
 
     fn greatest_total(&self) -> Minor {
-        greatest(self.totals.iter().copied())
+        let stated = self.totals.iter().map(|total| self.stated(total));
+        stated.max().unwrap_or_default()
     }
 
     /// True where a refund was undone and some total cannot be made of the
@@ -299,7 +376,8 @@ impl<'a> Refunds<'a> {
     fn explains(&self, total: &Fact) -> bool {
         // A refund undone before this total was stated is no part of it.
         let possible = self.sum(|fact| fact.rank < rank::UNDONE || fact.version >= total.version);
-        if total.amount > possible {
+        let stated = self.stated(total);
+        if stated > possible {
             return false;
         }
         if self.each.len() > SUBSETS_OF_REFUNDS {
@@ -313,7 +391,7 @@ impl<'a> Refunds<'a> {
                 .collect();
             sums.extend(with);
         }
-        sums.contains(&total.amount)
+        sums.contains(&stated)
     }
 }
 
@@ -328,7 +406,7 @@ fn witness(fact: &Fact) -> impl Ord {
 
 /// The time a reversal row carries: the newest reversal stated one by one, and
 /// the newest total only where it says more than they do.
-fn newest_reversal(facts: &[Fact], refunds: &Refunds<'_>) -> Option<Time> {
+fn newest_reversal(facts: &[Fact], refunds: &Refunds<'_>, disputes: &Disputes<'_>) -> Option<Time> {
     let total_says_more =
         refunds.greatest_total() > refunds.sum(|fact| fact.rank != rank::ANNOUNCED);
     facts
@@ -337,6 +415,9 @@ fn newest_reversal(facts: &[Fact], refunds: &Refunds<'_>) -> Option<Time> {
             (Class::Capture, _) => false,
             (Class::Refund, Basis::Total) => total_says_more,
             (Class::Refund, Basis::Each) => fact.rank != rank::ANNOUNCED,
+            (Class::DisputeTaken | Class::DisputeReturned, Basis::Total) => {
+                disputes.total_says_more()
+            }
             _ => true,
         })
         .map(|fact| fact.at)

@@ -165,6 +165,20 @@ fn a_won_dispute_restores_and_entries_beat_the_status() {
 }
 
 #[test]
+fn of_two_equal_captures_the_larger_counts_and_a_failure_is_no_void() {
+    let failed = Fact {
+        rank: rank::FAILED,
+        version: 9,
+        ..capture(5000)
+    };
+    let facts = [capture(4000), capture(5000), failed];
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+        let told = order.map(|at: usize| facts[at].clone());
+        assert_eq!(net(&told), Some(5000), "{order:?}");
+    }
+}
+
+#[test]
 fn an_alert_is_a_floor() {
     let alert = fact(Class::Alert, "al", rank::LIVE, 1000, 1);
     assert_eq!(net(&[capture(4999), alert.clone()]), Some(3999));
@@ -227,7 +241,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
     ];
     let shape = (0_u8..3, 0_i64..4, 0_i64..60, 0_u8..3, any::<bool>());
     (class, shape, 0_u8..3).prop_map(|(class, (rank, version, amount, id, total), word)| Fact {
-        basis: if total && class == Class::Refund {
+        basis: if total && class != Class::Capture && class != Class::Alert {
             Basis::Total
         } else {
             Basis::Each
@@ -241,6 +255,81 @@ fn any_fact() -> impl Strategy<Value = Fact> {
         product_key: (version == 2).then(|| format!("p{rank}")),
         ..fact(class, &format!("id{id}"), rank, amount, version)
     })
+}
+
+fn csv(class: Class, rank: u8, amount: Minor, version: i64) -> Fact {
+    Fact {
+        basis: Basis::Total,
+        authority: Authority::Csv,
+        ..fact(class, "ch", rank, amount, version)
+    }
+}
+
+#[test]
+fn a_disputed_sum_and_the_same_disputes_by_id_count_once() {
+    use Class::{DisputeReturned, DisputeTaken};
+    let capture = fact(Class::Capture, "ch", rank::CAPTURED, 5_000, 0);
+    let sum = |rank, amount, version| csv(DisputeTaken, rank, amount, version);
+    let held = |facts: &[Fact]| {
+        let mut all = vec![capture.clone()];
+        all.extend_from_slice(facts);
+        position(&all).disputes
+    };
+    assert_eq!(held(&[sum(0, 3_000, 10)]), 3_000);
+    let taken = fact(DisputeTaken, "du", rank::ENTERED, 3_000, 11);
+    assert_eq!(held(&[sum(0, 3_000, 10), taken.clone()]), 3_000);
+    // Won since the sum was stated, told by id or by a later file.
+    let won = fact(DisputeReturned, "du", rank::ENTERED, 3_000, 20);
+    assert_eq!(held(&[sum(0, 3_000, 10), taken.clone(), won.clone()]), 0);
+    assert_eq!(held(&[sum(0, 3_000, 10), won.clone()]), 0);
+    assert_eq!(
+        held(&[sum(0, 3_000, 10), csv(DisputeReturned, 0, 3_000, 10)]),
+        0
+    );
+    // Won before the sum was stated: that is of another dispute.
+    let other = sum(0, 2_000, 30);
+    assert_eq!(held(&[taken, won, other]), 2_000);
+}
+
+#[test]
+fn a_sum_tells_when_only_where_nothing_else_does() {
+    let capture = fact(Class::Capture, "ch", rank::CAPTURED, 5_000, 0);
+    let sum = csv(Class::DisputeTaken, 0, 3_000, 30);
+    let taken = fact(Class::DisputeTaken, "du", rank::ENTERED, 3_000, 11);
+    let newest = |facts: &[Fact]| position(facts).newest_reversal;
+    assert_eq!(newest(&[capture.clone(), sum.clone()]), Some(sum.at));
+    assert_eq!(
+        newest(&[capture.clone(), sum.clone(), taken.clone()]),
+        Some(taken.at)
+    );
+    let more = csv(Class::DisputeTaken, 0, 4_000, 30);
+    assert_eq!(newest(&[capture, more.clone(), taken]), Some(more.at));
+}
+
+#[test]
+fn what_a_file_calls_refunded_and_was_never_captured_is_no_refund() {
+    let partly = Fact {
+        partial_capture: true,
+        ..fact(Class::Capture, "ch", rank::CAPTURED, 3_000, 0)
+    };
+    let whole = Fact {
+        basis: Basis::Each,
+        ..csv(Class::Capture, rank::CAPTURED, 4_999, 0)
+    };
+    let net = |refunded| {
+        let total = csv(Class::Refund, rank::LIVE, refunded, 5);
+        let folded = position(&[whole.clone(), total, partly.clone()]);
+        (folded.gross(), folded.net(), folded.doubt)
+    };
+    assert_eq!(net(1_999), (Some(3_000), Some(3_000), None));
+    assert_eq!(net(2_999), (Some(3_000), Some(2_000), None));
+    // The same total from a provider that leaves the released part out.
+    let told = fact(Class::Refund, "ch", rank::LIVE, 1_000, 5);
+    let told = Fact {
+        basis: Basis::Total,
+        ..told
+    };
+    assert_eq!(position(&[whole, partly, told]).net(), Some(2_000));
 }
 
 proptest! {

@@ -179,6 +179,7 @@ impl Listing {
                 amount: row.amount,
                 currency: row.currency,
                 customer: row.customer_external_key,
+                created_at: row.created_at,
                 archived: row.archived,
             });
         }

@@ -23,6 +23,10 @@ use crate::time::Clock;
 /// grant ten seconds in all.
 const CALLS_END: Duration = Duration::from_secs(5);
 
+/// How long a body may take on the admin listener: files of old payments come
+/// there, from people who have a token.
+const UPLOAD: Duration = Duration::from_secs(60 * 60);
+
 /// A service that is listening.
 pub struct Service {
     /// The program.
@@ -66,12 +70,18 @@ impl Service {
                 webhooks::router(app.clone(), stop.clone()),
                 stop.clone(),
             )),
-            tokio::spawn(listen::serve(
+            tokio::spawn(listen::serve_within(
+                listen::Limits {
+                    body: UPLOAD,
+                    ..listen::Limits::default()
+                },
                 admin,
                 api::router(app.clone(), &access, metrics.clone()),
                 stop.clone(),
             )),
         ];
+        let imports = Arc::clone(&app.imports);
+        listeners.push(tokio::spawn(imports.run(app.clone(), stop.clone())));
         listeners.extend(app.start_key_sets(&stop));
         if let Some(metrics) = metrics {
             let stop = stop.clone();

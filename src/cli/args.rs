@@ -118,6 +118,16 @@ pub(super) enum Command {
         #[arg(long, default_value = "")]
         reason: String,
     },
+    /// Print payments as CSV that imports back to the same books
+    Export {
+        #[command(flatten)]
+        narrow: Narrow,
+        /// The customer key
+        #[arg(long)]
+        customer: Option<String>,
+    },
+    /// Bring old payments in from a CSV file; exit 3 where rows were rejected
+    Import(Import),
     /// Compare the ledger with the destination's own list; exit 3 where they differ
     Reconcile {
         /// Only transactions from here on: RFC 3339, a date, or 7d
@@ -148,6 +158,36 @@ pub(super) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Import {
+    /// The file, or - for standard input
+    pub file: PathBuf,
+    /// The source that its payments belong to
+    #[arg(long, value_name = "NAME")]
+    pub source: String,
+    /// auto, tributary, partnerstack, stripe, stripe-old, recurly or mapped
+    #[arg(long, value_name = "F")]
+    pub format: Option<String>,
+    /// Which column is which field, for files of no known format
+    #[arg(long, value_name = "COLUMN=FIELD")]
+    pub map: Vec<String>,
+    /// The time zone of times that name none, such as Europe/Berlin
+    #[arg(long, value_name = "TZ")]
+    pub zone: Option<String>,
+    /// The currency of rows that name none
+    #[arg(long, value_name = "CODE")]
+    pub currency: Option<String>,
+    /// Tell what would change in money, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Write what became of each row to this file
+    #[arg(long, value_name = "OUT.csv")]
+    pub report: Option<PathBuf>,
+    /// Record history only: nothing of it is forwarded until somebody releases it
+    #[arg(long)]
+    pub no_forward: bool,
 }
 
 #[derive(Debug, clap::Args)]

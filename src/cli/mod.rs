@@ -5,6 +5,7 @@
 
 mod args;
 mod check;
+mod import;
 mod reconcile;
 mod report;
 mod show;
@@ -19,6 +20,7 @@ use serde::Serialize;
 
 use crate::app::{App, AppError};
 use crate::config::{Config, ConfigError, Env};
+use crate::import::run::ImportError;
 use crate::ledger::LedgerError;
 use crate::metrics::Metrics;
 use crate::ops::UsageError;
@@ -61,7 +63,9 @@ pub fn run(env: &Env) -> anyhow::Result<u8> {
 /// The exit code of an error.
 #[must_use]
 pub fn exit_code(error: &anyhow::Error) -> u8 {
+    let refused = error.downcast_ref::<ImportError>();
     let usage = error.is::<ConfigError>()
+        || matches!(refused, Some(ImportError::Refused(_)))
         || error.is::<UsageError>()
         || matches!(error.downcast_ref::<AppError>(), Some(AppError::Config(_)));
     if usage { USAGE } else { FAILED }

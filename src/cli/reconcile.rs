@@ -49,6 +49,9 @@ async fn all(
                     code = code.max(FOUND);
                 }
                 say(&came_to(destination.name(), &done, then));
+                if then == Then::Adopt {
+                    say(&once_more(app, destination.name()));
+                }
                 sums(&done);
             }
             Err(error) => {
@@ -103,6 +106,16 @@ fn came_to(name: &str, done: &Reconciled, then: Then) -> String {
             done.corrected
         ),
     }
+}
+
+/// What was under way when the ledger was lost may be listed after the adoption.
+fn once_more(app: &App, name: &str) -> String {
+    let settings = app.config.destinations.get(name);
+    let seconds = settings.map_or(0, |settings| settings.confirm_after_seconds);
+    format!(
+        "what the lost ledger did last may be listed later than this: run \"tributary reconcile\" \
+         once more in {seconds} seconds"
+    )
 }
 
 /// What the differences come to for each customer, never across currencies.

@@ -4,6 +4,7 @@ use comfy_table::CellAlignment;
 
 use super::{DONE, Talk, args, explain_error, print, say, table};
 use crate::app::App;
+use crate::import::guard::guarded;
 use crate::money::{Currency, Minor, decimal};
 use crate::ops::report::ReportText;
 use crate::ops::{self, UsageError};
@@ -182,7 +183,10 @@ fn csv(report: &Report) -> anyhow::Result<()> {
     for line in &report.items {
         let group = line.group.as_ref();
         let cells = group.map_or_else(Vec::new, |group| cells(group, "", ""));
-        let mut row: Vec<String> = cells.iter().map(|cell| guarded(cell)).collect();
+        let mut row: Vec<String> = cells
+            .iter()
+            .map(|cell| guarded(cell).into_owned())
+            .collect();
         row.extend(filed(line, report));
         file.write_record(row)?;
     }
@@ -212,19 +216,6 @@ fn filed(line: &Line, report: &Report) -> [String; 14] {
         report.zone.clone(),
         basis.to_owned(),
     ]
-}
-
-/// A text that a spreadsheet would take for a formula gets an apostrophe, and so
-/// does one that has one already, so that taking one away gives the text back.
-/// Source: OWASP, "CSV Injection".
-fn guarded(text: &str) -> String {
-    let formula = text
-        .trim_start_matches('\'')
-        .starts_with(['=', '+', '-', '@', '\t', '\r']);
-    match formula {
-        true => format!("'{text}"),
-        false => text.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! Tables and stories as text.
 
+use std::collections::BTreeMap;
+
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
 use super::{print, width};
+use crate::ledger::rows::{Changes, Sums};
 use crate::ledger::story::{PaymentView, Story};
 use crate::money::{Currency, Minor};
 use crate::ops::Tally;
@@ -130,5 +133,47 @@ pub(super) fn tally(tally: &Tally, dry_run: bool) -> anyhow::Result<()> {
         "{} {would}done, {} not",
         tally.done, tally.refused
     ));
+    Ok(())
+}
+
+/// How an import changed the money: by state and currency, and where asked for
+/// also by customer.
+pub(super) fn changes(changes: &Changes, by_customer: bool) -> anyhow::Result<()> {
+    let mut sums: BTreeMap<_, Sums> = BTreeMap::new();
+    for (at, change) in changes.iter() {
+        let customer = at.customer.as_deref().filter(|_| by_customer);
+        let slot = sums.entry((at.state, customer, at.currency)).or_default();
+        slot.payments += change.payments;
+        slot.gross += change.gross;
+        slot.reversed += change.reversed;
+    }
+    sums.retain(|_, sums| !sums.is_zero());
+    if sums.is_empty() {
+        return Ok(());
+    }
+    let mut head = vec!["state", "payments", "gross", "reversed", "net"];
+    if by_customer {
+        head.insert(1, "customer");
+    }
+    let mut table = table(&head);
+    for ((state, customer, currency), sums) in sums {
+        let mut row = vec![state.word().to_owned()];
+        if by_customer {
+            row.push(customer.unwrap_or("-").to_owned());
+        }
+        row.push(sums.payments.to_string());
+        let amounts = [sums.gross, sums.reversed, sums.gross - sums.reversed];
+        row.extend(amounts.map(|minor| money(currency, Some(minor))));
+        table.add_row(row);
+    }
+    for column in head.len() - 4..head.len() {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    print(&table.to_string())?;
+    if changes.cut && by_customer {
+        super::say("there are more customers than are told one by one; \"-\" holds the others");
+    }
     Ok(())
 }

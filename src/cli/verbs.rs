@@ -26,6 +26,8 @@ pub(super) async fn run(app: &App, command: Command, talk: Talk) -> anyhow::Resu
             }
             Ok(DONE)
         }
+        Command::Export { narrow, customer } => super::import::export(app, &narrow, customer).await,
+        Command::Import(args) => super::import::run(app, &args, talk).await,
         Command::Link(link) => self::link(app, link, talk).await,
         Command::Backup { file } => back_up(app, &file, talk).await,
         Command::Unlink {
@@ -137,7 +139,7 @@ async fn decision(app: &App, command: Command, talk: Talk) -> anyhow::Result<u8>
 }
 /// Who speaks on the command line: the person whose shell it is, as the
 /// machine names them.
-fn word(app: &App, why: &str) -> Word {
+pub(super) fn word(app: &App, why: &str) -> Word {
     Word {
         who: "command line".to_owned(),
         why: why.trim().to_owned(),

@@ -24,7 +24,9 @@ use toml::{Table, Value};
 pub use env::Env;
 pub use network::Network;
 pub use secret::{Credentials, SecretRef, Secrets, TOKEN_MIN_CHARS};
-pub use sections::{Destination, Http, Ledger, LedgerUrl, Mode, ProviderApi, Role, Source, Token};
+pub use sections::{
+    Destination, Http, ImportColumns, Ledger, LedgerUrl, Mode, ProviderApi, Role, Source, Token,
+};
 
 pub use read::{flag, number};
 pub(crate) use sections::is_loopback;

@@ -4,6 +4,7 @@
 //! What spans several sections is checked where they are put together, and a
 //! provider's own settings by the provider.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -35,6 +36,8 @@ const RETRY_MAX_HOURS: u32 = 2_160;
 const CONFIRM_MAX_S: u32 = 86_400;
 /// The highest `requests_per_minute` to a provider's API: a hundred a second.
 const ASKED_A_MINUTE_MAX: u32 = 6_000;
+/// The highest `import_most_mib`: a TiB, which nobody sends in one request.
+const IMPORT_MAX_MIB: u32 = 1_048_576;
 /// The longest name of a token, in bytes: it stands in log lines.
 const TOKEN_NAME_MAX: usize = 64;
 
@@ -137,6 +140,12 @@ pub struct Http {
     /// where there are several destinations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_destination: Option<String>,
+    /// The largest file that the API takes for an import, in MiB.
+    #[serde(
+        default = "of::<1024>",
+        deserialize_with = "number::<_, 1, IMPORT_MAX_MIB>"
+    )]
+    pub import_most_mib: u32,
 }
 
 /// `[[http.tokens]]`
@@ -276,6 +285,9 @@ pub struct Source {
     /// How the provider's API is asked what its webhooks do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<ProviderApi>,
+    /// What is said about files of old payments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub import: Option<ImportColumns>,
     /// The provider's own settings, not yet read.
     #[serde(skip)]
     pub settings: Table,
@@ -317,6 +329,30 @@ pub struct ProviderApi {
     pub requests_per_minute: u32,
 }
 
+/// `[sources.NAME.import]`: what `import` is told where the person says nothing.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportColumns {
+    /// The file's format, where its header does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// Which column is which field, for files of no known format.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub map: BTreeMap<String, String>,
+    /// The zone of times that name none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// What stands between two cells, or `tab`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<String>,
+    /// How decimals are written: `auto`, `point` or `comma`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decimal: Option<String>,
+    /// The currency of rows that name none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
+}
+
 /// Shows the names of settings and not what they hold: nobody has checked yet
 /// that no secret is among them.
 impl fmt::Debug for Source {
@@ -332,6 +368,7 @@ impl fmt::Debug for Source {
             .field("partial_refunds", &self.partial_refunds)
             .field("retired", &self.retired)
             .field("api", &self.api)
+            .field("import", &self.import)
             .field("settings", &self.settings.keys().collect::<Vec<_>>())
             .finish()
     }

@@ -75,7 +75,8 @@ pub fn router(app: App, access: &Arc<Access>, metrics: Option<Metrics>) -> Route
     let routes = figures
         .merge(require(Role::Viewer, access, viewer))
         .merge(require(Role::Operator, access, operator))
-        .merge(require(Role::Linker, access, linker));
+        .merge(require(Role::Linker, access, linker))
+        .merge(super::imports::router(access));
     guard_host(listens_on, closed(routes).with_state(admin))
 }
 

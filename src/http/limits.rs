@@ -133,7 +133,7 @@ fn take_room(
     Ok(())
 }
 
-fn broken(error: &axum::Error) -> Problem {
+pub(super) fn broken(error: &axum::Error) -> Problem {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(inner) = cause {
         if inner.is::<BodyTooSlow>() {

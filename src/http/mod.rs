@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod api;
+mod imports;
 pub mod limits;
 pub mod listen;
 pub mod origin;

@@ -217,6 +217,10 @@ fn before_the_plan(
     {
         return Some((State::Ignored, before_the_start(position, from)));
     }
+    if book.ruling.history {
+        let reason = "history only: an import recorded it with --no-forward; release forwards it";
+        return Some((State::Ignored, reason.to_owned()));
+    }
     if book.ruling.skipped.as_ref() == Some(&position.fingerprint()) {
         return Some((State::Ignored, "skipped by a person".to_owned()));
     }

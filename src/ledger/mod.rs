@@ -13,10 +13,13 @@
 pub mod book;
 mod compare;
 mod delivery;
+pub mod export;
 mod figures;
+pub mod imports;
 mod inquiry;
 mod people;
 mod revenue;
+pub mod rows;
 mod sqlite;
 mod state;
 pub mod story;
@@ -71,6 +74,13 @@ pub enum LedgerError {
 pub enum Ledger {
     /// One file.
     Sqlite(Arc<sqlite::Store>),
+}
+
+/// A ledger to try something on; it goes when this does.
+pub struct Scratch {
+    /// The copy.
+    pub ledger: Ledger,
+    _folder: tempfile::TempDir,
 }
 
 /// Why nothing is forwarded by a copy of a ledger, for a person.
@@ -132,6 +142,37 @@ impl Ledger {
     /// [`LedgerError::Unavailable`]: nothing was recorded, answer 503.
     pub async fn record(&self, delivery: Delivery) -> Result<Recorded, LedgerError> {
         self.store().record(delivery).await
+    }
+
+    /// Records rows of a file as `feed` hands them out, until it has none at hand
+    /// or others have waited long enough, and answers what became of each. A row
+    /// that cannot be recorded is rejected and stops no other.
+    ///
+    /// # Errors
+    /// As the store's: then none of the rows taken is recorded.
+    pub async fn record_rows(
+        &self,
+        from: Arc<rows::RowsFrom>,
+        feed: rows::Feed,
+    ) -> Result<rows::RowsTaken, LedgerError> {
+        self.store().record_rows(from, feed).await
+    }
+
+    /// A copy of the ledger as it is now, to try something on: nobody waits while
+    /// it is made, and nothing done to it comes back.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`] where there is no room beside the ledger.
+    pub async fn scratch(&self) -> Result<Scratch, LedgerError> {
+        self.store().scratch().await
+    }
+
+    /// Gives the ledger of a command that imports more memory to work with.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn prepare_for_rows(&self) -> Result<(), LedgerError> {
+        self.store().prepare_for_rows().await
     }
 
     /// Claims one payment of `destination` that is due, plans on the facts as
@@ -276,6 +317,67 @@ impl Ledger {
     /// As the store's.
     pub async fn payments(&self, filter: Filter, limit: usize) -> Result<Page, LedgerError> {
         self.store().payments(filter, limit).await
+    }
+
+    /// Puts a file that arrived at the end of the list; answers its number.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn add_import(&self, new: imports::NewImport) -> Result<i64, LedgerError> {
+        self.store().add_import(new).await
+    }
+
+    /// The first file of the list that has not ended, which runs from here on.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn next_import(&self) -> Result<Option<imports::Arrived>, LedgerError> {
+        self.store().next_import().await
+    }
+
+    /// Writes down what came of a file, or why it failed.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn end_import(
+        &self,
+        import: i64,
+        came: Option<String>,
+        failed: Option<String>,
+    ) -> Result<(), LedgerError> {
+        self.store().end_import(import, came, failed).await
+    }
+
+    /// A file by its number.
+    ///
+    /// # Errors
+    /// [`LedgerError::NotFound`].
+    pub async fn import(&self, import: i64) -> Result<imports::Arrived, LedgerError> {
+        self.store().import(import).await
+    }
+
+    /// The columns that an export of these payments needs.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn export_columns(
+        &self,
+        filter: Filter,
+    ) -> Result<export::ExportColumns, LedgerError> {
+        self.store().export_columns(filter).await
+    }
+
+    /// A page of payments with all that was stated about them, oldest recorded
+    /// first, after the row `after`.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn export(
+        &self,
+        filter: Filter,
+        after: i64,
+    ) -> Result<export::ExportPage, LedgerError> {
+        self.store().export(filter, after).await
     }
 
     /// The whole story of one payment, by its id, one of its aliases or the id

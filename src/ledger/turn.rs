@@ -92,6 +92,8 @@ pub struct Seen {
     pub currency: Option<Currency>,
     /// The merchant's customer key, where the list names it.
     pub customer: Option<String>,
+    /// When the transaction was, as far as the destination says.
+    pub created_at: Option<Time>,
     /// True where it was deleted.
     pub archived: bool,
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use rusqlite::Connection;
 use tempfile::TempDir;
 use tributary::destination::Outcome;
 use tributary::ledger::book::{SourceTerms, State};
@@ -33,6 +34,8 @@ pub struct Bench {
     pub terms: AllTerms,
     /// What stands in while a ledger is closed and not opened again yet.
     closed: Option<Ledger>,
+    /// A connection of our own, to empty the file by.
+    broom: Option<Connection>,
     deliveries: u64,
 }
 
@@ -94,6 +97,7 @@ impl Bench {
             ledger,
             terms,
             closed: None,
+            broom: None,
             deliveries: 0,
         }
     }
@@ -106,12 +110,51 @@ impl Bench {
             ledger,
             terms: AllTerms::from([("stripe".to_owned(), terms("stripe"))]),
             closed: None,
+            broom: None,
             deliveries: 1_000,
         }
     }
 
+    /// The ledger and the clock as they were when the bench was made: every row
+    /// is gone but those of the sources, which opening writes. To open a ledger
+    /// afresh would cost most of what a short play costs.
+    pub fn empty(&mut self) {
+        let path = self.dir.path().join("ledger.db");
+        let broom = self
+            .broom
+            .get_or_insert_with(|| Connection::open(path).unwrap());
+        broom.pragma_update(None, "foreign_keys", false).unwrap();
+        let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'sources'";
+        let mut tables = broom.prepare_cached(tables).unwrap();
+        let names = tables.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        let sweeps: String = names
+            .map(|name| format!("DELETE FROM {};", name.unwrap()))
+            .collect();
+        let sweep = format!("BEGIN; {sweeps} UPDATE sources SET last_delivery = NULL; COMMIT");
+        broom.execute_batch(&sweep).unwrap();
+        self.clock.advance(START.since(self.clock.now()));
+        self.deliveries = 0;
+    }
+
+    /// The ledger is lost with its machine, and `copy` takes its place.
+    pub async fn restore(&mut self, copy: &Path) {
+        self.shut().await;
+        self.broom = None;
+        let ledger = self.dir.path().join("ledger.db");
+        for end in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{end}", ledger.display()));
+        }
+        std::fs::rename(copy, &ledger).unwrap();
+        self.ledger = open(&self.dir, &self.clock, &self.terms);
+    }
+
     /// Closes the ledger as a crash would leave it to a new process, and opens it again.
     pub async fn restart(&mut self) {
+        self.shut().await;
+        self.ledger = open(&self.dir, &self.clock, &self.terms);
+    }
+
+    async fn shut(&mut self) {
         self.ledger.close().await;
         // The lock goes with the last hold on the old ledger.
         let (dir, clock) = (self.dir.path(), self.clock.clone());
@@ -126,7 +169,6 @@ impl Bench {
             Ledger::open(empty).unwrap()
         });
         self.ledger = closed.clone();
-        self.ledger = open(&self.dir, &self.clock, &self.terms);
     }
 
     pub async fn deliver(&mut self, reading: Reading) -> Recorded {
@@ -272,6 +314,7 @@ impl There {
                 amount: Some(amount),
                 currency: Some(usd()),
                 customer: Some(customer),
+                created_at: None,
                 archived: false,
             })
             .collect()

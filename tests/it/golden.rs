@@ -147,7 +147,7 @@ fn secrets(texts: &[String]) -> Vec<Secret> {
     clippy::disallowed_methods,
     reason = "a switch of this test, not of the product"
 )]
-fn updating() -> bool {
+pub fn updating() -> bool {
     std::env::var("UPDATE_FIXTURES").is_ok_and(|value| value == "1")
 }
 

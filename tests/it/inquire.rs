@@ -281,6 +281,37 @@ async fn failed_refunds_that_are_not_listed_are_asked_for_once() {
     nothing_to_ask(&bench).await;
 }
 
+/// The list of an earlier day does not hold what failed since.
+#[tokio::test]
+async fn the_list_is_asked_for_again_when_another_refund_fails() {
+    let mut bench = Bench::with(vec![asking()]);
+    let mut there = There::default();
+    bench.deliver(customer("cus_A", "acme", 1)).await;
+    bench.deliver(charge("ch_1", 4999, Some("cus_A"))).await;
+    let mut listed = Reading::default();
+    for (at, total) in [(1, 1500), (4, 2650)] {
+        let (stands, fails) = (format!("re_{at}"), format!("re_{}", at + 1));
+        bench.deliver(refund_total("ch_1", total, at)).await;
+        bench
+            .deliver(refund_failed("ch_1", &fails, 500, at + 1))
+            .await;
+        assert_eq!(bench.state("ch_1").await, State::Held, "{total}");
+        listed.movements.extend([
+            refund("ch_1", &stands, 1000 + at * 50 - 50, at)
+                .movements
+                .remove(0),
+            refund_failed("ch_1", &fails, 500, at + 1)
+                .movements
+                .remove(0),
+        ]);
+        let question = ask(&bench).await;
+        tell(&bench, question, listed.clone()).await;
+        bench.run(&mut there).await;
+        assert_eq!(bench.state("ch_1").await, State::Settled, "{total}");
+    }
+    assert_eq!(there.sum_of("ch_1"), 4999 - 1000 - 1150);
+}
+
 #[tokio::test]
 async fn a_list_that_leaves_the_doubt_is_not_asked_for_for_ever() {
     let mut bench = Bench::with(vec![asking()]);

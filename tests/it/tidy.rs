@@ -217,3 +217,54 @@ fn the_ledger_knows_the_states_that_the_code_knows() {
 fn every_mutant_is_where_it_was() {
     crate::mutants::check();
 }
+
+/// The names of all tests: functions below an attribute that makes them one.
+fn tests() -> BTreeSet<String> {
+    let mut found = Vec::new();
+    files(&root().join("src"), &mut found);
+    files(&root().join("tests"), &mut found);
+    let mut names = BTreeSet::new();
+    for path in found
+        .iter()
+        .filter(|path| path.extension().is_some_and(|it| it == "rs"))
+    {
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut is_test = false;
+        for line in text.lines().map(str::trim_start) {
+            is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+            let name = line.strip_prefix("async ").unwrap_or(line);
+            if let Some(name) = name.strip_prefix("fn ") {
+                let name = words(name).next().unwrap();
+                if std::mem::take(&mut is_test) {
+                    names.insert(name.to_owned());
+                }
+            }
+        }
+    }
+    names
+}
+
+/// A name between backquotes that can only be a test's: three words or more.
+fn test_names(text: &str) -> impl Iterator<Item = &str> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    quoted.filter(|name| name.matches('_').count() >= 2 && words(name).eq([*name]))
+}
+
+#[test]
+fn the_page_names_tests_that_exist() {
+    let page = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let (_, page) = page.split_once("\n## Why it cannot pay twice\n").unwrap();
+    let (page, _) = page.split_once("\n## ").unwrap();
+    let tests = tests();
+    for name in test_names(page) {
+        assert!(tests.contains(name), "there is no test {name}");
+    }
+    let rows = page.lines().filter(|line| line.starts_with("| "));
+    let rows = rows.filter(|line| !line.starts_with("| because |"));
+    let mut many = 0;
+    for row in rows {
+        assert!(test_names(row).next().is_some(), "no test proves: {row}");
+        many += 1;
+    }
+    assert!(many >= 50, "only {many} rows");
+}

@@ -222,6 +222,43 @@ async fn a_post_carries_its_length_and_only_documented_fields() {
     assert_eq!(seen.len(), 2);
 }
 
+/// A connection that was kept open and breaks under a post is where a client
+/// would send it again by itself, on a new one.
+#[tokio::test]
+async fn the_client_sends_a_broken_call_no_second_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base_url = format!("http://{}", listener.local_addr().unwrap());
+    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+    let log = Arc::clone(&seen);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let log = Arc::clone(&log);
+            tokio::spawn(async move {
+                loop {
+                    let request = read(&mut stream).await;
+                    let method = request.split(' ').next().unwrap_or_default().to_owned();
+                    log.lock().unwrap().push(method.clone());
+                    if method != "GET" {
+                        return stream.set_zero_linger().unwrap();
+                    }
+                    let answer = b"HTTP/1.1 200 X\r\ncontent-length: 2\r\n\r\n{}";
+                    stream.write_all(answer).await.unwrap();
+                }
+            });
+        }
+    });
+    let destination = open(&base_url);
+    let _ = destination.who().await;
+    let posted = destination.post(&sale(), soon()).await;
+    assert!(posted.leaves_doubt(), "{posted:?}");
+    let _ = destination.who().await;
+    let deleted = destination.delete("stripe:ch_1", soon()).await;
+    assert!(deleted.leaves_doubt(), "{deleted:?}");
+    let seen = seen.lock().unwrap().clone();
+    let of = |method: &str| seen.iter().filter(|it| *it == method).count();
+    assert_eq!((of("POST"), of("DELETE")), (1, 1), "{seen:?}");
+}
+
 #[tokio::test]
 async fn redirects_are_not_followed() {
     let target = Server::start(answer(200, "", "{}")).await;

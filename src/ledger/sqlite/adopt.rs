@@ -3,25 +3,27 @@
 //! A row that the ledger does not know was posted by the ledger that was lost. It
 //! is taken in as it stands there, and its payment is settled only when what the
 //! ledger knows explains it: the difference is never posted. What the lost ledger
-//! posted last may not be listed yet, so a payment that it may have posted is
-//! read back before it is posted here. Nothing in this file calls anybody.
+//! posted last may not be listed yet; `presume.rs` sees to that. Nothing in this
+//! file calls anybody.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::params;
 
 use super::record::Place;
-use super::stand::{Folded, READ_BACK};
-use super::tx::{Tx, by_word, from_word};
+use super::stand::Folded;
+use super::tx::{Tx, by_word, from_word, word_of};
 use super::{LedgerError, Store, schema};
 use crate::destination::{self, Row as Listed};
-use crate::ledger::book;
-use crate::ledger::{Comparison, Difference, Differs};
+use crate::ledger::{Comparison, Difference, Differs, Seen};
 use crate::plan::{Customer, CustomerBy, RowState};
 use crate::time::Time;
 
 /// Who decides in an adoption, for a person who reads the story.
 const WHO: &str = "reconcile --adopt";
+
+/// Payments folded in one command, so that intake waits no longer than for that.
+const FOLDED_AT_ONCE: usize = 200;
 
 /// The row of the lost ledger's, by the name of its payment in keys.
 struct Found<'a> {
@@ -66,6 +68,7 @@ impl Store {
         &self,
         comparison: Comparison,
     ) -> Result<(), LedgerError> {
+        let destination = comparison.destination.clone();
         self.write(move |tx| {
             tx.run(
                 "UPDATE destinations SET adopted_at = ?2 WHERE name = ?1",
@@ -73,7 +76,16 @@ impl Store {
             )?;
             Ok(())
         })
-        .await
+        .await?;
+        // What was told while the destination was closed was folded without this.
+        let quiet = self
+            .read(move |tx| tx.may_be_listed_late(&destination))
+            .await?;
+        for some in quiet.chunks(FOLDED_AT_ONCE) {
+            let some: BTreeSet<i64> = some.iter().copied().collect();
+            self.write(move |tx| tx.fold_all(&some)).await?;
+        }
+        Ok(())
     }
 }
 
@@ -111,8 +123,11 @@ impl Tx<'_> {
         let digests = self.digests(rows)?;
         let mut differences = Vec::new();
         let mut touched = BTreeSet::new();
-        for listed in rows.iter().filter(|listed| !listed.archived) {
-            let found = self.adopt_row(comparison, listed, &digests, &mut touched)?;
+        for listed in rows {
+            let found = match listed.archived {
+                true => self.adopt_deleted(comparison, listed, &digests, &mut touched)?,
+                false => self.adopt_row(comparison, listed, &digests, &mut touched)?,
+            };
             differences.extend(found);
         }
         for payment in touched {
@@ -156,6 +171,32 @@ impl Tx<'_> {
             (None, _) => {}
         }
         Ok(difference)
+    }
+
+    /// A row that the lost ledger posted and deleted: its key is never used again,
+    /// and why it was deleted is to be explained.
+    fn adopt_deleted(
+        &self,
+        comparison: &Comparison,
+        listed: &Listed,
+        digests: &BTreeMap<String, i64>,
+        touched: &mut BTreeSet<i64>,
+    ) -> Result<Option<Difference>, LedgerError> {
+        let known: Option<i64> = self.one(
+            "SELECT payment FROM transactions WHERE destination = ?1 AND key = ?2",
+            params![comparison.destination, listed.key],
+            |row| row.get(0),
+        )?;
+        let difference = self.not_ours(listed, 0);
+        if known.is_some() || difference.differs != Differs::Unknown {
+            return Ok(None);
+        }
+        let Some(row) = self.row_for(comparison, listed, digests)? else {
+            return Ok(None);
+        };
+        self.take_in(comparison, listed, row)?;
+        touched.insert(row.0);
+        Ok(Some(difference))
     }
 
     /// The payment and sequence of a row that the ledger does not know; the
@@ -221,7 +262,7 @@ impl Tx<'_> {
         )
     }
 
-    /// A row as the destination lists it, live.
+    /// A row as the destination lists it: live, or deleted.
     fn take_in(
         &self,
         comparison: &Comparison,
@@ -236,16 +277,20 @@ impl Tx<'_> {
                 listed.key
             )));
         };
+        let state = match listed.archived {
+            true => RowState::Gone,
+            false => RowState::Live,
+        };
         let customer = customer_of(listed);
         let at = listed.created_at.unwrap_or(self.now);
         self.run(
             "INSERT INTO transactions (payment, seq, destination, key, customer, customer_by,
                  currency, amount, created_at, state, note, listed_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'live', ?10, ?11)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?12, ?10, ?11)
              ON CONFLICT (payment, seq) DO UPDATE
              SET customer = excluded.customer, customer_by = excluded.customer_by,
                  currency = excluded.currency, amount = excluded.amount,
-                 created_at = excluded.created_at, state = 'live', note = excluded.note,
+                 created_at = excluded.created_at, state = excluded.state, note = excluded.note,
                  seen_amount = NULL, listed_at = excluded.listed_at",
             params![
                 payment,
@@ -259,6 +304,7 @@ impl Tx<'_> {
                 at.ms(),
                 "read back into a restored ledger",
                 comparison.began_at.ms(),
+                word_of(&state)?,
             ],
         )?;
         self.run(
@@ -280,6 +326,39 @@ impl Tx<'_> {
             ],
         )?;
         Ok(())
+    }
+
+    /// A row that was listed after the adoption, as a read-back saw it.
+    pub(super) fn take_in_late(
+        &self,
+        destination: &str,
+        (payment, seq): (i64, u32),
+        seen: &Seen,
+    ) -> Result<(), LedgerError> {
+        let sent: Option<(String, i64)> = self.one(
+            "SELECT key, created_at FROM transactions WHERE payment = ?1 AND seq = ?2",
+            params![payment, seq],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        let (key, created_at) = sent.unwrap_or_default();
+        let listed = Listed {
+            key,
+            amount: seen.amount,
+            currency: seen.currency,
+            customer_external_key: seen.customer.clone(),
+            customer_email: None,
+            customer_key: None,
+            payment_id: None,
+            created_at: Some(seen.created_at.unwrap_or(Time(created_at))),
+            archived: false,
+        };
+        let comparison = Comparison {
+            destination: destination.to_owned(),
+            since: Time(0),
+            began_at: self.now,
+        };
+        self.take_in(&comparison, &listed, (payment, seq))?;
+        self.owe_explanation(payment)
     }
 
     /// Rows that a complete list did not show: the lost ledger deleted them.
@@ -391,47 +470,6 @@ impl Tx<'_> {
             )?;
         }
         Ok(found)
-    }
-
-    /// True where the lost ledger may have posted this very row and the list that
-    /// was adopted was too early to show it for sure. It is read back first then,
-    /// as after a call of our own.
-    pub(super) fn presume(&self, folded: &Folded, seq: u32) -> Result<bool, LedgerError> {
-        let row = &folded.row;
-        let source = self.terms(&row.source)?;
-        let lost_at: Option<Time> = self.one(
-            "SELECT lost_at FROM destinations WHERE name = ?1 AND adopted_at < lost_at + ?2
-               AND NOT EXISTS (SELECT 1 FROM attempts WHERE payment = ?3
-                               AND (outcome = 'presumed' OR begun_at > lost_at))",
-            params![row.destination, source.confirm_after_ms, row.payment],
-            |row| Ok(Time(row.get(0)?)),
-        )?;
-        let capture = folded.standing.position.capture.as_ref();
-        let Some(lost_at) = lost_at.filter(|at| capture.is_some_and(|it| it.at <= *at)) else {
-            return Ok(false);
-        };
-        let Some(transaction) = book::transaction(&folded.book, source, &folded.standing) else {
-            return Ok(false);
-        };
-        self.write_intent(folded, seq, &transaction)?;
-        self.insert(
-            "INSERT INTO attempts (payment, seq, call, amount, begun_at, deadline, ended_at, outcome)
-             VALUES (?1, ?2, 'post', ?3, ?4, ?5, ?6, 'presumed')",
-            params![
-                row.payment,
-                seq,
-                transaction.amount,
-                lost_at.plus(-source.confirm_after_ms).ms(),
-                lost_at.ms(),
-                self.now.ms()
-            ],
-        )?;
-        self.run(
-            "UPDATE payments SET turn = ?2, due_at = ?3, claim = NULL WHERE payment = ?1",
-            params![row.payment, READ_BACK, self.now.ms()],
-        )?;
-        self.fold(row.payment)?;
-        Ok(true)
     }
 }
 

@@ -163,7 +163,7 @@ impl Tx<'_> {
 
     /// A key that the ledger does not know: made by one of our sources, or by
     /// somebody else.
-    fn not_ours(&self, listed: &Listed, there: Minor) -> Difference {
+    pub(super) fn not_ours(&self, listed: &Listed, there: Minor) -> Difference {
         let source = listed.key.split_once(':').map(|(source, _)| source);
         let source = source.filter(|source| self.all_terms().contains_key(*source));
         let (differs, why) = match source {

@@ -54,14 +54,14 @@ impl Store {
 }
 
 impl Tx<'_> {
-    /// A link by a feed's word, under the feed's scope.
+    /// A link by a feed's word, under the feed's scope. True where it is news.
     pub(super) fn add_feed_link(
         &self,
         place: Place<'_>,
         link: &Link,
         origin: Origin<'_>,
         touched: &mut BTreeSet<i64>,
-    ) -> Result<(), LedgerError> {
+    ) -> Result<bool, LedgerError> {
         let scope = place.scope.word();
         let before: Option<Option<String>> = self.one(
             "SELECT customer FROM links
@@ -91,7 +91,7 @@ impl Tx<'_> {
             self.link_arrived(place.source_row, &link.kind, &link.external_id)?;
             self.release_waiting(place.source_row, &link.kind, &link.external_id, touched)?;
         }
-        Ok(())
+        Ok(newer > 0)
     }
 
     /// Payments that a link of this id concerns and that are not forwarded yet

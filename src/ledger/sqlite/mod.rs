@@ -12,13 +12,20 @@ mod compare;
 mod copy;
 mod customers;
 mod days;
+mod export;
+mod imports;
 mod inquire;
 mod links;
+mod newcomers;
 mod people;
+mod presume;
 mod read;
 mod readback;
 mod record;
+mod references;
 mod report;
+mod rows;
+mod rows_told;
 mod schema;
 mod settle;
 mod stand;
@@ -38,11 +45,14 @@ use super::{AllTerms, LedgerError, Opening, sqlite_path};
 use crate::day::Zone;
 use crate::time::{Clock, Time};
 use tx::Tx;
-use writer::Writer;
+use writer::{Sort, Writer};
 
 /// Connections kept for reading. Pages and commands read little; more would
 /// only hold more memory.
 const READERS_KEPT: usize = 4;
+
+/// How the folder of a copy is named: what a kill left behind can be deleted.
+const COPY_PREFIX: &str = ".tributary-dry-run-";
 
 /// The store behind [`super::Ledger::Sqlite`].
 pub struct Store {
@@ -126,12 +136,43 @@ impl Store {
         })
     }
 
+    /// As [`super::Ledger::scratch`].
+    pub(in crate::ledger) async fn scratch(&self) -> Result<super::Scratch, LedgerError> {
+        let (path, shared) = (self.path.clone(), Arc::clone(&self.shared));
+        let copied = tokio::task::spawn_blocking(move || {
+            let beside = path.parent().filter(|it| !it.as_os_str().is_empty());
+            let folder = tempfile::Builder::new()
+                .prefix(COPY_PREFIX)
+                .tempdir_in(beside.unwrap_or(std::path::Path::new(".")))
+                .map_err(|error| LedgerError::Unavailable(format!("no copy: {error}")))?;
+            let file = folder.path().join("ledger.db");
+            let from = schema::connect_to_read(&path)?;
+            let mut to = Connection::open(&file)?;
+            rusqlite::backup::Backup::new(&from, &mut to)?.step(-1)?;
+            drop(to);
+            let opening = Opening {
+                url: format!("sqlite:{}", file.display()),
+                terms: shared.terms.clone(),
+                clock: shared.clock.clone(),
+                report_zone: shared.zone.clone(),
+                serve: false,
+            };
+            let ledger = super::Ledger::open(opening)?;
+            Ok(super::Scratch {
+                ledger,
+                _folder: folder,
+            })
+        });
+        let lost = || LedgerError::Unavailable("the copy was cut off".to_owned());
+        copied.await.unwrap_or_else(|_| Err(lost()))
+    }
+
     /// Runs `verb` in a savepoint of the next shared commit; answers after it.
     async fn write<T: Send + 'static>(
         &self,
         verb: impl FnOnce(&Tx<'_>) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        self.writer.run(false, verb).await
+        self.writer.run(Sort::Short, verb).await
     }
 
     /// The same for a delivery, which commits are counted by.
@@ -139,7 +180,15 @@ impl Store {
         &self,
         verb: impl FnOnce(&Tx<'_>) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        self.writer.run(true, verb).await
+        self.writer.run(Sort::Delivery, verb).await
+    }
+
+    /// The same in a transaction of its own, for what writes very much.
+    async fn write_alone<T: Send + 'static>(
+        &self,
+        verb: impl FnOnce(&Tx<'_>) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        self.writer.run(Sort::Alone, verb).await
     }
 
     /// Runs `verb` on a reading connection, in one snapshot.
@@ -204,7 +253,7 @@ impl Store {
 }
 
 /// A lock whose holder panicked is still good here: the values are replaced whole.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)

@@ -54,7 +54,7 @@ impl Store {
 
 impl Tx<'_> {
     /// The SQL condition of a filter, and its values.
-    fn condition(&self, filter: &Filter) -> Result<(String, Vec<Value>), LedgerError> {
+    pub(super) fn condition(&self, filter: &Filter) -> Result<(String, Vec<Value>), LedgerError> {
         let mut parts = vec!["1 = 1".to_owned()];
         let mut values = Vec::new();
         let mut add = |part: &str, value: Value| {

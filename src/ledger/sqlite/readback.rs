@@ -124,7 +124,9 @@ impl Tx<'_> {
         let Some((seq, key, created_at, amount)) = found else {
             return Ok(None);
         };
-        let (posted_at, posted_by) = self.posted(payment, seq)?;
+        // A row that was adopted has no call of ours: it is found by its own time.
+        let posted = self.posted(payment, seq)?;
+        let (posted_at, posted_by) = posted.unwrap_or((Time(created_at), Time(created_at)));
         let attempt = self.insert(
             "INSERT INTO attempts (payment, seq, call, amount, begun_at, deadline)
              VALUES (?1, ?2, 'confirm', ?3, ?4, ?5)",
@@ -150,16 +152,13 @@ impl Tx<'_> {
     }
 
     /// When the last post of a row was begun, and until when it could be sent.
-    fn posted(&self, payment: i64, seq: u32) -> Result<(Time, Time), LedgerError> {
-        let found = self.one(
+    fn posted(&self, payment: i64, seq: u32) -> Result<Option<(Time, Time)>, LedgerError> {
+        self.one(
             "SELECT begun_at, deadline FROM attempts
              WHERE payment = ?1 AND seq = ?2 AND call = 'post' ORDER BY attempt DESC LIMIT 1",
             params![payment, seq],
             |row| Ok((Time(row.get(0)?), Time(row.get(1)?))),
-        )?;
-        found.ok_or_else(|| {
-            LedgerError::Unusable("an unknown transaction without an attempt".to_owned())
-        })
+        )
     }
 
     /// Until when the call that left a row unknown could be sent.
@@ -190,7 +189,9 @@ impl Tx<'_> {
         if !ours {
             return self.settled(claim.payment, false);
         }
-        if let (Some(asked), Some(verdict)) = (&asked, &verdict) {
+        if self.adopt_presumed(&before, asked.as_ref(), verdict.as_ref(), read)? {
+            // What the lost ledger posted stands as the destination shows it.
+        } else if let (Some(asked), Some(verdict)) = (&asked, &verdict) {
             self.set_row(
                 claim.payment,
                 asked.seq,
@@ -219,6 +220,32 @@ impl Tx<'_> {
         )?;
         self.fold(claim.payment)?;
         self.settled(claim.payment, true)
+    }
+
+    /// A row that only a lost ledger can have posted, and with other contents than
+    /// this one would have, is taken in like the rest of its rows.
+    fn adopt_presumed(
+        &self,
+        before: &PaymentRow,
+        asked: Option<&Asked>,
+        verdict: Option<&Verdict>,
+        read: &ReadBack,
+    ) -> Result<bool, LedgerError> {
+        let differs = verdict.is_some_and(|verdict| verdict.state == RowState::Suspect);
+        let Some(asked) = asked.filter(|_| differs) else {
+            return Ok(false);
+        };
+        let found = read.found.iter().flatten();
+        let live: Vec<&Seen> = found.filter(|seen| !seen.archived).collect();
+        let [one] = live.as_slice() else {
+            return Ok(false);
+        };
+        let place = (before.payment, asked.seq);
+        if !self.is_presumed(place)? {
+            return Ok(false);
+        }
+        self.take_in_late(&before.destination, place, one)?;
+        Ok(true)
     }
 
     fn asked(&self, claim: Claim) -> Result<Option<Asked>, LedgerError> {

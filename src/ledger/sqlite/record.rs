@@ -10,12 +10,12 @@ use rusqlite::params;
 use sha2::{Digest, Sha256};
 
 use super::links::part_of;
-use super::stand::SAME_MONEY;
 use super::tx::{Tx, word_of};
 use super::{LedgerError, Store};
 use crate::ledger::book::State;
 use crate::ledger::{Delivery, Recorded, Taken};
-use crate::movement::{Alias, Clue, Fact, Movement, Reading, Scope, Subject};
+use crate::lookup::Rule;
+use crate::movement::{Clue, Fact, Movement, Reading, Scope, Subject};
 use crate::time::Time;
 
 /// Hex digits that tell two deliveries of one id apart when people name them.
@@ -51,10 +51,10 @@ impl Tx<'_> {
         )?;
         let body_digest = Sha256::digest(&delivery.body);
         let (delivery_id, statement) = match &delivery.reading {
-            Ok(reading) => {
-                let named = reading.delivery_id.clone();
-                (named, Sha256::digest(reading.statement()))
-            }
+            Ok(reading) => (
+                reading.delivery_id.clone(),
+                Sha256::digest(reading.statement()),
+            ),
             Err(_) => (None, body_digest),
         };
         let delivery_id =
@@ -102,7 +102,7 @@ impl Tx<'_> {
             said_at: delivery.received_at,
         };
         let woke = match &delivery.reading {
-            Ok(reading) => self.apply(&delivery.source, source_row, reading, origin)?,
+            Ok(reading) => self.apply(delivery, source_row, reading, origin)?,
             Err(_) => false,
         };
         Ok(Recorded {
@@ -131,17 +131,18 @@ impl Tx<'_> {
     }
 
     /// Applies what a document states. True where something became due.
-    pub(super) fn apply(
+    fn apply(
         &self,
-        source: &str,
+        delivery: &Delivery,
         source_row: i64,
         reading: &Reading,
         origin: Origin<'_>,
     ) -> Result<bool, LedgerError> {
         let place = Place {
-            source,
+            source: &delivery.source,
             source_row,
             scope: &reading.scope,
+            lane: LIVE,
         };
         let mut touched = BTreeSet::new();
         for alias in &reading.aliases {
@@ -161,6 +162,15 @@ impl Tx<'_> {
         }
         for link in &reading.links {
             self.add_feed_link(place, link, origin, &mut touched)?;
+        }
+        // An answer of the provider's API is as old as what was asked.
+        if delivery.kept.asked.is_none() {
+            for payment in &touched {
+                self.run(
+                    "UPDATE payments SET lane = 0 WHERE payment = ?1 AND lane = 1",
+                    [payment],
+                )?;
+            }
         }
         self.fold_all(&touched)
     }
@@ -199,8 +209,8 @@ impl Tx<'_> {
         let terms = self.terms(place.source)?;
         self.insert(
             "INSERT INTO payments (source, payment_id, reference, scope, live, destination,
-                 occurred_at, first_seen, changed_at, state, reason)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, 'waiting', 'just recorded')",
+                 occurred_at, first_seen, changed_at, state, reason, lane)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, 'waiting', 'just recorded', ?9)",
             params![
                 place.source_row,
                 payment_id,
@@ -210,153 +220,41 @@ impl Tx<'_> {
                 terms.destination,
                 at.ms(),
                 self.now.ms(),
+                place.lane,
             ],
         )
     }
 
-    fn add_alias(
-        &self,
-        place: Place<'_>,
-        alias: &Alias,
-        touched: &mut BTreeSet<i64>,
-    ) -> Result<(), LedgerError> {
-        let payment = self.ensure_payment(place, &alias.payment_id, false, self.now)?;
-        touched.insert(payment);
-        let provider = &self.terms(place.source)?.provider;
-        let scope = place.scope.word();
-        let added = self.run(
-            "INSERT INTO aliases (provider, scope, kind, id, payment, money)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
-            params![provider, scope, alias.kind, alias.id, payment, alias.money],
-        )?;
-        if added == 0 {
-            return Ok(());
-        }
-        // Payments of other sources with the same money, and reversals that
-        // named this id before it was known.
-        for same in SAME_MONEY {
-            let sql = format!(
-                "SELECT other.payment FROM aliases AS ours JOIN aliases AS other ON {same}
-                 WHERE ours.payment = ?1 AND ours.kind = ?2 AND ours.id = ?3 AND ours.money = 1
-                       AND other.money = 1"
-            );
-            let rivals: Vec<i64> =
-                self.all(&sql, params![payment, alias.kind, alias.id], |row| {
-                    row.get(0)
-                })?;
-            touched.extend(rivals);
-        }
-        self.resolve_references(place, &alias.kind, &alias.id, touched)
-    }
-
-    /// Reversals that name (kind, id) go to the one payment that carries it.
-    fn resolve_references(
-        &self,
-        place: Place<'_>,
-        kind: &str,
-        id: &str,
-        touched: &mut BTreeSet<i64>,
-    ) -> Result<(), LedgerError> {
-        let waiting = self.all(
-            "SELECT fact, facts.payment FROM facts JOIN payments USING (payment)
-             WHERE ref_id = ?1 AND ref_kind = ?2 AND source = ?3 AND scope = ?4",
-            params![id, kind, place.source_row, place.scope.word()],
-            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
-        )?;
-        let stand_in = self.one(
-            "SELECT payment FROM payments WHERE source = ?1 AND payment_id = ?2 AND reference = 1",
-            params![place.source_row, format!("{kind}:{id}")],
-            |row| row.get::<_, i64>(0),
-        )?;
-        if waiting.is_empty() && stand_in.is_none() {
-            return Ok(());
-        }
-        let target = self.subject_of_reference(place, kind, id)?;
-        let mut left: BTreeSet<i64> = stand_in.into_iter().filter(|it| *it != target).collect();
-        for (fact, payment) in waiting {
-            if payment != target {
-                self.run(
-                    "UPDATE facts SET payment = ?2 WHERE fact = ?1",
-                    [fact, target],
-                )?;
-                left.insert(payment);
-            }
-        }
-        touched.insert(target);
-        for payment in left {
-            self.run(
-                "UPDATE inquiries SET payment = ?2 WHERE payment = ?1",
-                [payment, target],
-            )?;
-            match self.drop_empty_stand_in(payment)? {
-                true => touched.remove(&payment),
-                false => touched.insert(payment),
-            };
-        }
-        Ok(())
-    }
-
-    /// A stand-in that nothing points to any more goes.
-    pub(super) fn drop_empty_stand_in(&self, payment: i64) -> Result<bool, LedgerError> {
-        let gone = self.run(
-            "DELETE FROM payments WHERE payment = ?1 AND reference = 1
-               AND NOT EXISTS (SELECT 1 FROM facts WHERE facts.payment = payments.payment)
-               AND NOT EXISTS (SELECT 1 FROM decisions WHERE decisions.payment = payments.payment)
-               AND NOT EXISTS (SELECT 1 FROM transactions WHERE transactions.payment = payments.payment)",
-            [payment],
-        )?;
-        Ok(gone > 0)
-    }
-
-    /// The payment that a reference means, or the stand-in that waits for it.
-    pub(super) fn subject_of_reference(
-        &self,
-        place: Place<'_>,
-        kind: &str,
-        id: &str,
-    ) -> Result<i64, LedgerError> {
-        let scope = place.scope.word();
-        match payments_with_alias(self, place.source_row, &scope, kind, id)?.as_slice() {
-            [only] => Ok(*only),
-            _ => self.ensure_payment(place, &format!("{kind}:{id}"), true, self.now),
-        }
-    }
-
-    fn add_clue(
+    /// Adds a value that rules may use. True where it changed anything.
+    pub(super) fn add_clue(
         &self,
         place: Place<'_>,
         clue: &Clue,
         touched: &mut BTreeSet<i64>,
-    ) -> Result<(), LedgerError> {
+    ) -> Result<bool, LedgerError> {
         let payment = self.ensure_payment(place, &clue.payment_id, false, self.now)?;
         touched.insert(payment);
-        self.set_clue(payment, &clue.field, &clue.value, clue.version)?;
-        // A rule that takes a part of the value asks for a link by that part.
-        for rule in &self.terms(place.source)?.rules {
-            let asked = rule
-                .asks_link(&clue.value)
-                .filter(|_| rule.field() == clue.field);
-            if let Some((kind, id)) = asked.filter(|(_, id)| *id != clue.value) {
-                self.set_clue(payment, &part_of(kind), &id, clue.version)?;
-            }
+        let mut changed = self.set_clue(payment, &clue.field, &clue.value, clue.version)?;
+        for (field, part) in parts_of(&self.terms(place.source)?.rules, clue) {
+            changed |= self.set_clue(payment, &field, &part, clue.version)?;
         }
-        Ok(())
+        Ok(changed)
     }
 
-    fn set_clue(
+    pub(super) fn set_clue(
         &self,
         payment: i64,
         field: &str,
         value: &str,
         version: i64,
-    ) -> Result<(), LedgerError> {
-        self.run(
+    ) -> Result<bool, LedgerError> {
+        let changed = self.run(
             "INSERT INTO clues (payment, field, value, version) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (payment, field) DO UPDATE SET value = excluded.value, version = excluded.version
              WHERE (excluded.version, excluded.value) > (clues.version, clues.value)",
             params![payment, field, value, version],
         )?;
-        Ok(())
+        Ok(changed > 0)
     }
 
     fn add_movement(
@@ -366,8 +264,21 @@ impl Tx<'_> {
         origin: Origin<'_>,
         touched: &mut BTreeSet<i64>,
     ) -> Result<(), LedgerError> {
+        let (payment, reference) = self.subject_of(place, movement, origin)?;
+        touched.insert(payment);
+        self.add_fact(payment, &movement.fact, origin, reference)
+    }
+
+    /// The payment that a movement is about, made where there is none yet, and
+    /// the reference by which it was named.
+    pub(super) fn subject_of<'m>(
+        &self,
+        place: Place<'_>,
+        movement: &'m Movement,
+        origin: Origin<'_>,
+    ) -> Result<(i64, Named<'m>), LedgerError> {
         let fact = &movement.fact;
-        let (payment, reference) = match &movement.about {
+        Ok(match &movement.about {
             Subject::Payment(id) => {
                 let at = fact.at.known_or(origin.said_at);
                 (self.ensure_payment(place, id, false, at)?, None)
@@ -379,9 +290,7 @@ impl Tx<'_> {
                     Some((kind, id)),
                 ),
             },
-        };
-        touched.insert(payment);
-        self.add_fact(payment, fact, origin, reference)
+        })
     }
 
     /// The payment to which a person attached this reversal.
@@ -400,7 +309,7 @@ impl Tx<'_> {
         payment: i64,
         fact: &Fact,
         origin: Origin<'_>,
-        reference: Option<(&String, &String)>,
+        reference: Named<'_>,
     ) -> Result<(), LedgerError> {
         self.insert(
             "INSERT INTO facts (payment, delivery, said_by, said_at, class, fact_id, basis, rank,
@@ -440,6 +349,20 @@ fn kept_json(delivery: &Delivery) -> Option<String> {
     }
 }
 
+/// Where a rule takes a part of the value, it asks for a link by that part: the
+/// fields and values that stand beside the clue.
+pub(super) fn parts_of<'r>(
+    rules: &'r [Rule],
+    clue: &'r Clue,
+) -> impl Iterator<Item = (String, String)> + 'r {
+    rules
+        .iter()
+        .filter(|rule| rule.field() == clue.field)
+        .filter_map(|rule| rule.asks_link(&clue.value))
+        .filter(|(_, id)| *id != clue.value)
+        .map(|(kind, id)| (part_of(kind), id))
+}
+
 /// How a delivery is taken, the event's name, and why nothing comes of it.
 fn verdict(reading: &Result<Reading, String>) -> (Taken, &str, Option<&str>) {
     match reading {
@@ -451,31 +374,23 @@ fn verdict(reading: &Result<Reading, String>) -> (Taken, &str, Option<&str>) {
     }
 }
 
+/// The kind and the id of the reference by which a payment was named, if it was.
+pub(super) type Named<'m> = Option<(&'m String, &'m String)>;
+
 /// Where a document speaks from.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     pub source: &'a str,
     pub source_row: i64,
     pub scope: &'a Scope,
+    /// Which of the two queues a payment is made for.
+    pub lane: i64,
 }
 
-/// The payments of a source that carry an alias, by the scope of the payment or
-/// of whoever stated the alias: not every document says whether it is live.
-pub(super) fn payments_with_alias(
-    tx: &Tx<'_>,
-    source_row: i64,
-    scope: &str,
-    kind: &str,
-    id: &str,
-) -> Result<Vec<i64>, LedgerError> {
-    tx.all(
-        "SELECT DISTINCT payment FROM aliases JOIN payments USING (payment)
-         WHERE id = ?1 AND kind = ?2 AND source = ?3
-           AND ?4 IN (payments.scope, aliases.scope)",
-        params![id, kind, source_row, scope],
-        |row| row.get(0),
-    )
-}
+/// Money that is told as it moves goes before an import's.
+pub(super) const LIVE: i64 = 0;
+/// Money of the past.
+pub(super) const BACKFILL: i64 = 1;
 
 /// What a delivery is asked for by: its id, and where the same id came before
 /// with other contents, those as well.

@@ -4,6 +4,7 @@
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::classify;
@@ -14,11 +15,12 @@ use crate::time::Time;
 const APPLICATION_ID: i64 = 0x5472_6962;
 
 /// The versions in order; a file's `user_version` says how many it has had.
-const VERSIONS: [&str; 4] = [
+const VERSIONS: [&str; 5] = [
     include_str!("../sql/sqlite/001.sql"),
     include_str!("../sql/sqlite/002.sql"),
     include_str!("../sql/sqlite/003.sql"),
     include_str!("../sql/sqlite/004.sql"),
+    include_str!("../sql/sqlite/005.sql"),
 ];
 
 /// How long a command waits for another process's transaction. Those take
@@ -36,19 +38,30 @@ const CHECKPOINT_PAGES: i64 = 1_000;
 /// Prepared statements kept per connection; there are fewer in the source.
 const STATEMENTS_KEPT: usize = 128;
 
+/// How often and after what pause the lock is tried again: an import that looks
+/// whether somebody serves holds it for a moment.
+const LOCK_TRIES: u32 = 3;
+const LOCK_AGAIN: std::time::Duration = std::time::Duration::from_millis(20);
+
 /// Takes the lock that only one serving process may hold.
 pub(super) fn lock(path: &Path) -> Result<File, LedgerError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-lock");
     let file = File::options()
         .create(true)
         .truncate(false)
         .write(true)
-        .open(&name)
+        .open(lock_file(path))
         .map_err(|error| {
             LedgerError::Unusable(format!("cannot lock {}: {error}", path.display()))
         })?;
-    match file.try_lock() {
+    let mut tried = file.try_lock();
+    for _ in 0..LOCK_TRIES {
+        if !matches!(tried, Err(TryLockError::WouldBlock)) {
+            break;
+        }
+        std::thread::sleep(LOCK_AGAIN);
+        tried = file.try_lock();
+    }
+    match tried {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(LedgerError::Unusable(format!(
             "another \"tributary serve\" is already running on {}",
@@ -59,6 +72,18 @@ pub(super) fn lock(path: &Path) -> Result<File, LedgerError> {
             path.display()
         ))),
     }
+}
+
+/// Whether a process serves on this file. Looking holds the lock for a moment.
+pub(super) fn is_locked(path: &Path) -> bool {
+    File::open(lock_file(path))
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
+fn lock_file(path: &Path) -> std::ffi::OsString {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-lock");
+    name
 }
 
 /// A connection that may write.
@@ -120,13 +145,22 @@ fn make_private(path: &Path) -> Result<(), LedgerError> {
 pub(super) fn connect_to_read(path: &Path) -> Result<Connection, LedgerError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(classify)?;
-    conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    keep_statements(&conn)?;
     conn.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS))?;
     Ok(conn)
 }
 
-fn set_up(conn: &Connection) -> rusqlite::Result<()> {
+/// A statement is prepared once and stays so. Without the second line SQLite
+/// prepares it again for other values where they might suit a partial index
+/// better; ours name the index's own condition, so that they never do.
+pub(super) fn keep_statements(conn: &Connection) -> rusqlite::Result<()> {
     conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
+}
+
+fn set_up(conn: &Connection) -> rusqlite::Result<()> {
+    keep_statements(conn)?;
     conn.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS))?;
     conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     conn.pragma_update(None, "synchronous", "FULL")?;

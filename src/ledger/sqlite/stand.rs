@@ -5,10 +5,11 @@
 
 use rusqlite::{Row as SqlRow, params};
 
-use super::record::payments_with_alias;
+use super::references::payments_with_alias;
 use super::tx::{PaymentRow, Tx, by_word, from_word, read_customer};
 use crate::ledger::LedgerError;
 use crate::ledger::book::{self, Book, Directory, Failure, Standing};
+use crate::money::Minor;
 use crate::movement::Fact;
 use crate::plan::{Customer, Row, RowState, Ruling, Step};
 use crate::time::Time;
@@ -37,6 +38,25 @@ pub(super) struct Folded {
     pub standing: Standing,
 }
 
+/// The columns of a payment that a standing decides.
+struct Kept<'f> {
+    currency: Option<String>,
+    gross: Option<Minor>,
+    reversed: Option<Minor>,
+    forwarded: Minor,
+    occurred_at: i64,
+    state: &'static str,
+    reason: Option<&'f str>,
+    tried: String,
+    customer: Option<&'f str>,
+    customer_by: Option<&'static str>,
+    frozen: bool,
+    turn: i64,
+    due_at: Option<i64>,
+    claim: Option<i64>,
+    destination: &'f str,
+}
+
 impl Tx<'_> {
     /// Folds a payment and writes down where it stands.
     pub(super) fn fold(&self, payment: i64) -> Result<Folded, LedgerError> {
@@ -53,6 +73,9 @@ impl Tx<'_> {
             self.note_explained(&folded)?;
             folded = self.look(payment)?;
         }
+        if self.presume_settled(&folded)? {
+            folded = self.look(payment)?;
+        }
         self.write_standing(&folded)?;
         self.keep_days(payment, &folded)?;
         Ok(folded)
@@ -61,8 +84,13 @@ impl Tx<'_> {
     /// Folds a payment without writing.
     pub(super) fn look(&self, payment: i64) -> Result<Folded, LedgerError> {
         let row = self.payment(payment)?;
-        let source = self.terms(&row.source)?;
         let book = self.book(&row)?;
+        self.stood(row, book)
+    }
+
+    /// Where the payment of this book stands.
+    pub(super) fn stood(&self, row: PaymentRow, book: Book) -> Result<Folded, LedgerError> {
+        let source = self.terms(&row.source)?;
         let mut directory = Shelf {
             tx: self,
             payment: &row,
@@ -159,6 +187,7 @@ impl Tx<'_> {
             match kind.as_str() {
                 "skip" => ruling.skipped = Some(made_for),
                 "attach" => continue,
+                "history" => ruling.history = true,
                 "retry" => ruling.skipped = None,
                 "adopt" => ruling.adopted = detail.parse().ok().map(Time).or(Some(Time(0))),
                 "explained" => ruling.adopted = None,
@@ -167,6 +196,7 @@ impl Tx<'_> {
                         skipped: None,
                         accepted: Some(made_for),
                         released: true,
+                        history: false,
                         adopted: None,
                         ..ruling
                     };
@@ -178,6 +208,7 @@ impl Tx<'_> {
                         accepted: Some(made_for.clone()),
                         policy: Some((policy, made_for)),
                         released: true,
+                        history: false,
                         adopted: None,
                         ..ruling
                     };
@@ -243,9 +274,79 @@ impl Tx<'_> {
         Ok(None)
     }
 
-    /// Writes a standing down. The turn follows from the step: a call under way
-    /// keeps its claim and its time, a new step is due now.
+    /// Writes a standing down.
     fn write_standing(&self, folded: &Folded) -> Result<(), LedgerError> {
+        let kept = self.kept(folded)?;
+        self.run(
+            "UPDATE payments SET currency = ?2, gross = ?3, reversed = ?4, forwarded = ?5,
+                 occurred_at = ?6, state = ?7, reason = ?8, tried = ?9, customer = ?10,
+                 customer_by = ?11, frozen = ?12, turn = ?13, due_at = ?14, claim = ?15,
+                 changed_at = ?16, destination = ?17,
+                 due_since = CASE WHEN ?13 = 0 THEN NULL ELSE coalesce(due_since, ?16) END
+             WHERE payment = ?1",
+            params![
+                folded.row.payment,
+                kept.currency,
+                kept.gross,
+                kept.reversed,
+                kept.forwarded,
+                kept.occurred_at,
+                kept.state,
+                kept.reason,
+                kept.tried,
+                kept.customer,
+                kept.customer_by,
+                kept.frozen,
+                kept.turn,
+                kept.due_at,
+                kept.claim,
+                self.now.ms(),
+                kept.destination,
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// Makes the row of a payment that nobody told of before, as it stands.
+    pub(super) fn insert_standing(&self, folded: &Folded, lane: i64) -> Result<i64, LedgerError> {
+        let (kept, row) = (self.kept(folded)?, &folded.row);
+        let payment = self.insert(
+            "INSERT INTO payments (source, payment_id, reference, scope, live, destination,
+                 customer, customer_by, frozen, currency, gross, reversed, forwarded, occurred_at,
+                 first_seen, changed_at, state, reason, tried, lane, turn, due_at, due_since)
+             VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,
+                 ?14, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
+            params![
+                row.source_row,
+                row.payment_id,
+                row.scope,
+                row.live,
+                kept.destination,
+                kept.customer,
+                kept.customer_by,
+                kept.frozen,
+                kept.currency,
+                kept.gross,
+                kept.reversed,
+                kept.forwarded,
+                kept.occurred_at,
+                self.now.ms(),
+                kept.state,
+                kept.reason,
+                kept.tried,
+                lane,
+                kept.turn,
+                kept.due_at,
+                kept.due_at.map(|_| self.now.ms()),
+            ],
+        )?;
+        self.keep_days(payment, folded)?;
+        Ok(payment)
+    }
+
+    /// A standing as the columns of a payment. The turn follows from the step: a
+    /// call under way keeps its claim and its time, a new step is due now.
+    fn kept<'f>(&'f self, folded: &'f Folded) -> Result<Kept<'f>, LedgerError> {
         let Folded {
             row,
             standing,
@@ -256,56 +357,38 @@ impl Tx<'_> {
             Step::Post { .. } | Step::Delete { .. } => CALL,
             Step::Hold(_) | Step::Nothing => NOBODY,
         };
-        let kept = row.turn == turn;
+        let same_turn = row.turn == turn;
         let due_at = match turn {
             NOBODY => None,
-            _ if kept => row.due_at.or(Some(self.now)),
+            _ if same_turn => row.due_at.or(Some(self.now)),
             _ => Some(self.now),
         };
-        let claim = row.claim.filter(|_| kept && turn != NOBODY);
-        // The destination freezes with the customer, at the first call.
-        let destination = match book.rows.iter().any(Row::freezes) {
-            true => &row.destination,
-            false => &self.terms(&row.source)?.destination,
-        };
+        let frozen = book.rows.iter().any(Row::freezes);
         let position = &standing.position;
-        let tried = serde_json::to_string(&standing.finding.tried).unwrap_or_default();
-        let occurred_at = position.capture.as_ref().map(|capture| capture.at);
-        let at = occurred_at.or_else(|| book.facts.iter().map(|fact| fact.at).min());
-        self.run(
-            "UPDATE payments SET currency = ?2, gross = ?3, reversed = ?4, forwarded = ?5,
-                 occurred_at = ?6, state = ?7, reason = ?8, tried = ?9, customer = ?10,
-                 customer_by = ?11, frozen = ?12, turn = ?13, due_at = ?14, claim = ?15,
-                 changed_at = ?16, destination = ?17,
-                 due_since = CASE WHEN ?13 = 0 THEN NULL ELSE coalesce(due_since, ?16) END
-             WHERE payment = ?1",
-            params![
-                row.payment,
-                position
-                    .capture
-                    .as_ref()
-                    .map(|capture| capture.currency.code().to_owned()),
-                position.gross(),
-                position.reversed(),
-                standing.forwarded,
-                at.unwrap_or(row.occurred_at).ms(),
-                standing.state.word(),
-                standing.reason,
-                tried,
-                standing.customer.as_ref().map(|customer| &customer.value),
-                standing
-                    .customer
-                    .as_ref()
-                    .map(|customer| by_word(customer.by)),
-                book.rows.iter().any(Row::freezes),
-                turn,
-                due_at.map(Time::ms),
-                claim,
-                self.now.ms(),
-                destination,
-            ],
-        )?;
-        Ok(())
+        let moved = position.capture.as_ref().map(|capture| capture.at);
+        let moved = moved.or_else(|| book.facts.iter().map(|fact| fact.at).min());
+        let customer = standing.customer.as_ref();
+        Ok(Kept {
+            currency: position.capture.as_ref().map(|it| it.currency.to_string()),
+            gross: position.gross(),
+            reversed: position.reversed(),
+            forwarded: standing.forwarded,
+            occurred_at: moved.unwrap_or(row.occurred_at).ms(),
+            state: standing.state.word(),
+            reason: standing.reason.as_deref(),
+            tried: serde_json::to_string(&standing.finding.tried).unwrap_or_default(),
+            customer: customer.map(|customer| customer.value.as_str()),
+            customer_by: customer.map(|customer| by_word(customer.by)),
+            frozen,
+            turn,
+            due_at: due_at.map(Time::ms),
+            claim: row.claim.filter(|_| same_turn && turn != NOBODY),
+            // The destination freezes with the customer, at the first call.
+            destination: match frozen {
+                true => &row.destination,
+                false => &self.terms(&row.source)?.destination,
+            },
+        })
     }
 
     /// Changes what is known of one transaction.

@@ -274,6 +274,7 @@ impl Tx<'_> {
                     "policy" => format!("decided to go on by the policy \"{detail}\""),
                     "customer" => format!("decided that it belongs to the customer {detail}"),
                     "move" => format!("decided to move it to the customer {detail}"),
+                    "history" => "recorded it as history only".to_owned(),
                     "adopt" => "read its transactions back from the destination, because this \
                                 ledger was restored or is new"
                         .to_owned(),

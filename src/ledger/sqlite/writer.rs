@@ -50,10 +50,21 @@ enum Fate {
     Fault(LedgerError),
 }
 
-/// A command and whether it records a delivery, which is what commits are counted by.
+/// What kind of command it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sort {
+    /// It records a delivery, which is what commits are counted by.
+    Delivery,
+    /// Any other.
+    Short,
+    /// It writes so much that what a savepoint keeps would cost more than the
+    /// writing: it has a transaction of its own, and is taken back with it.
+    Alone,
+}
+
 struct Command {
     run: Run,
-    delivery: bool,
+    sort: Sort,
 }
 
 /// The handle to the thread.
@@ -84,7 +95,7 @@ impl Writer {
     /// Hands a verb in and waits for the commit.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        delivery: bool,
+        sort: Sort,
         verb: impl FnOnce(&Tx<'_>) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
         let closed = || LedgerError::Unavailable("nothing was written".to_owned());
@@ -110,7 +121,7 @@ impl Writer {
         });
         let sender = lock(&self.sender).clone().ok_or_else(closed)?;
         sender
-            .send(Command { run, delivery })
+            .send(Command { run, sort })
             .await
             .map_err(|_| closed())?;
         drop(sender);
@@ -136,31 +147,47 @@ fn write_all(
     let _guard = Ended(shared);
     let ours = schema::identity(path);
     let mut open = Some(conn);
-    while let Some(mut batch) = next_batch(&mut commands, shared) {
-        let tried =
-            usable(&mut open, path, ours, shared).map(|conn| commit(conn, shared, &mut batch));
-        let (answers, ended) = match tried {
-            Ok((answers, Err(error))) => {
-                // A connection that failed a commit is not trusted again.
-                open = None;
-                (answers, Err(error))
+    while let Some(waiting) = next_batch(&mut commands, shared) {
+        for mut batch in apart(waiting) {
+            let tried =
+                usable(&mut open, path, ours, shared).map(|conn| commit(conn, shared, &mut batch));
+            let (answers, ended) = match tried {
+                Ok((answers, Err(error))) => {
+                    // A connection that failed a commit is not trusted again.
+                    open = None;
+                    (answers, Err(error))
+                }
+                Ok(done) => done,
+                // It is not closed: closing deletes a log by its name, and that may
+                // be another file's by now.
+                Err(error) => (Vec::new(), Err(error)),
+            };
+            // Whoever is answered may ask for the health next.
+            note_trouble(shared, &ended);
+            for answer in answers {
+                answer(ended.as_ref().err().map(again));
             }
-            Ok(done) => done,
-            // It is not closed: closing deletes a log by its name, and that may
-            // be another file's by now.
-            Err(error) => (Vec::new(), Err(error)),
-        };
-        // Whoever is answered may ask for the health next.
-        note_trouble(shared, &ended);
-        for answer in answers {
-            answer(ended.as_ref().err().map(again));
-        }
-        if let Err(error) = &ended {
-            for command in batch {
-                (command.run)(Err(again(error))).1(None);
+            if let Err(error) = &ended {
+                for command in batch {
+                    (command.run)(Err(again(error))).1(None);
+                }
             }
         }
     }
+}
+
+/// The commands that share a commit, then those that have one of their own. An
+/// empty batch stays one: it tries whether writing works.
+fn apart(waiting: Vec<Command>) -> Vec<Vec<Command>> {
+    let (alone, shared): (Vec<Command>, Vec<Command>) = waiting
+        .into_iter()
+        .partition(|command| command.sort == Sort::Alone);
+    let mut batches = Vec::with_capacity(1 + alone.len());
+    if !shared.is_empty() || alone.is_empty() {
+        batches.push(shared);
+    }
+    batches.extend(alone.into_iter().map(|command| vec![command]));
+    batches
 }
 
 /// All waiting commands; none where there is trouble and it is time to try
@@ -240,7 +267,8 @@ fn commit(
     shared: &Shared,
     batch: &mut Vec<Command>,
 ) -> (Vec<Answer>, Result<bool, LedgerError>) {
-    let deliveries = batch.iter().filter(|command| command.delivery).count();
+    let delivers = |command: &&Command| command.sort == Sort::Delivery;
+    let deliveries = batch.iter().filter(delivers).count();
     let begun = shared.clock.read();
     let mut answers = Vec::with_capacity(batch.len());
     let changes = conn.total_changes();
@@ -251,10 +279,14 @@ fn commit(
             conn.execute(PROBE, [shared.clock.now().to_string()])?;
         }
         let tx = Tx::new(conn, &shared.terms, &shared.zone, shared.clock.now());
+        let mut keep = true;
         for command in batch.drain(..) {
-            in_savepoint(&tx, command.run, &mut answers)?;
+            match command.sort {
+                Sort::Alone => keep = by_itself(&tx, command.run, &mut answers)?,
+                _ => in_savepoint(&tx, command.run, &mut answers)?,
+            }
         }
-        conn.execute_batch("COMMIT")?;
+        conn.execute_batch(if keep { "COMMIT" } else { "ROLLBACK" })?;
         Ok::<(), LedgerError>(())
     })();
     if ended.is_err() && !conn.is_autocommit() {
@@ -288,6 +320,19 @@ fn in_savepoint(tx: &Tx<'_>, command: Run, answers: &mut Vec<Answer>) -> Result<
     }
     conn.prepare_cached("RELEASE command")?.execute([])?;
     Ok(())
+}
+
+/// Runs a command that has the transaction to itself; false where it is to be
+/// taken back.
+fn by_itself(tx: &Tx<'_>, command: Run, answers: &mut Vec<Answer>) -> Result<bool, LedgerError> {
+    let (fate, answer) = command(Ok(tx));
+    answers.push(answer);
+    match fate {
+        Fate::Fault(error) => Err(error),
+        _ if tx.conn.is_autocommit() => Err(lost()),
+        Fate::TakeBack => Ok(false),
+        Fate::Keep => Ok(true),
+    }
 }
 
 fn lost() -> LedgerError {

@@ -25,12 +25,7 @@ pub fn verify(request: &Request<'_>, secrets: &[Secret]) -> Result<Genuine, NotG
 
 /// The signature as sent. Two of them are one too many: Chargify sends one.
 fn read<'a>(request: &Request<'a>) -> Result<Cow<'a, str>, NotGenuine> {
-    let mut headers = request.headers.get_all(HEADER).iter();
-    if let Some(value) = headers.next() {
-        if headers.next().is_some() {
-            return Err(NotGenuine::Malformed);
-        }
-        let text = value.to_str().map_err(|_| NotGenuine::Malformed)?;
+    if let Some(text) = sign::text_sent_once(request.headers, HEADER)? {
         return Ok(Cow::Borrowed(text));
     }
     let query = request.query.unwrap_or_default().as_bytes();

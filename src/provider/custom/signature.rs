@@ -3,7 +3,7 @@
 //! This finds the proofs in the request and puts the signed text together;
 //! `sign` compares. Source of the preset: the Standard Webhooks specification.
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 
 use super::value::moment;
@@ -376,13 +376,9 @@ impl Proof {
 
 /// The value of a header that must be there once.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a [u8], NotGenuine> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Err(NotGenuine::Missing),
-        (Some(value), None) if value.is_empty() => Err(NotGenuine::Missing),
-        (Some(value), None) => Ok(value.as_bytes()),
-        (Some(_), Some(_)) => Err(NotGenuine::Malformed),
-    }
+    let sent = sign::sent_once(headers, name)?.map(HeaderValue::as_bytes);
+    sent.filter(|value| !value.is_empty())
+        .ok_or(NotGenuine::Missing)
 }
 
 /// Signatures, and the time where it stands among them.

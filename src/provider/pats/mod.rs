@@ -18,6 +18,7 @@ use serde::Deserialize;
 
 use super::ask::{Api, Auth, Kind};
 use super::sign::public::{Algorithm, signed_by};
+use super::sign::text_sent_once;
 use super::{Document, Genuine, NotGenuine, Provider, Request, Secret, SettingsError, Unreadable};
 use crate::money::{Currency, LARGEST_MINOR, Minor};
 use crate::movement::{Alias, Authority, Basis, Class, Fact, Inquiry, Movement, Reading, Subject};
@@ -155,14 +156,9 @@ impl Provider for Pats {
         secrets: &[Secret],
         _now: Time,
     ) -> Result<Genuine, NotGenuine> {
-        let mut headers = request.headers.get_all(SIGNATURE_HEADER).iter();
-        let signature = match (headers.next(), headers.next()) {
-            (None, _) => return Err(NotGenuine::Missing),
-            (Some(_), Some(_)) => return Err(NotGenuine::Malformed),
-            (Some(only), None) => STANDARD.decode(only.as_bytes().trim_ascii()),
-        };
-        let signature = signature
-            .ok()
+        let text = text_sent_once(request.headers, SIGNATURE_HEADER)?;
+        let text = text.ok_or(NotGenuine::Missing)?;
+        let signature = (STANDARD.decode(text.trim()).ok())
             .filter(|bytes| !bytes.is_empty())
             .ok_or(NotGenuine::Malformed)?;
         // SHA-1 is Pats' choice: it signs with nothing else.

@@ -126,14 +126,8 @@ impl Provider for Paysafe {
         secrets: &[Secret],
         _now: Time,
     ) -> Result<Genuine, NotGenuine> {
-        // Paysafe sends one signature; two are one too many.
-        let mut headers = request.headers.get_all(HEADER).iter();
-        let header = headers.next().ok_or(NotGenuine::Missing)?;
-        let only = headers.next().is_none();
-        let text = header.to_str().ok().filter(|_| only);
-        let tag = text
-            .and_then(sign::tag_from_base64)
-            .ok_or(NotGenuine::Malformed)?;
+        let text = sign::text_sent_once(request.headers, HEADER)?.ok_or(NotGenuine::Missing)?;
+        let tag = sign::tag_from_base64(text).ok_or(NotGenuine::Malformed)?;
         sign::hmac_sha256_keyed(self.encoding, &[request.body], &[tag], secrets)
     }
 

@@ -4,9 +4,6 @@
 //! The draft says neither what is signed nor how it is written: the template is
 //! a setting, and the signature may be Base64, base64url or hexadecimal digits.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use crate::provider::sign::public::{Algorithm, signed_by, spellings};
 use crate::provider::{Genuine, NotGenuine, Request, Secret, sign};
 use crate::time::Time;
@@ -80,23 +77,13 @@ impl Template {
 
 /// A header that is sent once, if it is sent.
 fn header<'a>(request: &Request<'a>, name: &str) -> Result<Option<&'a str>, NotGenuine> {
-    let mut values = request.headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(only), None) => {
-            let text = only.to_str().map_err(|_| NotGenuine::Malformed)?;
-            Ok(Some(text.trim()))
-        }
-        (Some(_), Some(_)) => Err(NotGenuine::Malformed),
-    }
+    Ok(sign::text_sent_once(request.headers, name)?.map(str::trim))
 }
 
 /// Verifies a pushed status: Base64 of HMAC-SHA256 over the body.
 pub(super) fn push(request: &Request<'_>, secrets: &[Secret]) -> Result<Genuine, NotGenuine> {
     let text = header(request, SIGNATURE_HEADER)?.ok_or(NotGenuine::Missing)?;
-    let tag = STANDARD.decode(text).ok();
-    let tag = tag.and_then(|bytes| bytes.try_into().ok());
-    let tag: sign::Tag = tag.ok_or(NotGenuine::Malformed)?;
+    let tag = sign::tag_from_base64(text).ok_or(NotGenuine::Malformed)?;
     sign::hmac_sha256(&[request.body], &[tag], secrets)
 }
 

@@ -66,14 +66,9 @@ fn unsigned_json(secrets: &[Secret]) -> Result<Genuine, NotGenuine> {
 }
 
 fn read(headers: &HeaderMap) -> Result<Option<Header<'_>>, NotGenuine> {
-    let mut values = headers.get_all(HEADER).iter();
-    let Some(value) = values.next() else {
+    let Some(text) = sign::text_sent_once(headers, HEADER)? else {
         return Ok(None);
     };
-    if values.next().is_some() {
-        return Err(NotGenuine::Malformed);
-    }
-    let text = value.to_str().map_err(|_| NotGenuine::Malformed)?;
     let (time, signatures) = text.split_once(',').ok_or(NotGenuine::Malformed)?;
     let at = moment(time).ok_or(NotGenuine::Malformed)?;
     if signatures.split(',').count() > SIGNATURES_MAX {

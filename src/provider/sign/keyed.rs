@@ -74,9 +74,9 @@ impl Keyed {
         first_match(secrets, |secret| match self.key(secret) {
             None => false,
             Some(key) => match self.hash {
-                Hash::Sha1 => fits::<Hmac<Sha1>>(&key, parts, tags),
-                Hash::Sha256 => fits::<Hmac<Sha256>>(&key, parts, tags),
-                Hash::Sha512 => fits::<Hmac<Sha512>>(&key, parts, tags),
+                Hash::Sha1 => fits::<Hmac<Sha1>, _>(&key, parts, tags),
+                Hash::Sha256 => fits::<Hmac<Sha256>, _>(&key, parts, tags),
+                Hash::Sha512 => fits::<Hmac<Sha512>, _>(&key, parts, tags),
             },
         })
     }
@@ -111,8 +111,12 @@ pub fn from_base64(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok().filter(|tag| !tag.is_empty())
 }
 
-/// Every tag is compared, whole and in constant time.
-fn fits<M: Mac + KeyInit + Clone>(key: &[u8], parts: &[&[u8]], tags: &[Vec<u8>]) -> bool {
+/// Whether `key` gives one of `tags` over the `parts` in order. Every tag is compared, whole and in constant time.
+pub(super) fn fits<M, T>(key: &[u8], parts: &[&[u8]], tags: &[T]) -> bool
+where
+    M: Mac + KeyInit + Clone,
+    T: AsRef<[u8]>,
+{
     let Ok(mut mac) = <M as KeyInit>::new_from_slice(key) else {
         return false;
     };
@@ -121,7 +125,7 @@ fn fits<M: Mac + KeyInit + Clone>(key: &[u8], parts: &[&[u8]], tags: &[Vec<u8>])
     }
     let mut fits = false;
     for tag in tags {
-        fits |= mac.clone().verify_slice(tag).is_ok();
+        fits |= mac.clone().verify_slice(tag.as_ref()).is_ok();
     }
     fits
 }

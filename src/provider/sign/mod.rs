@@ -6,13 +6,16 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::Hmac;
+use http::header::AsHeaderName;
+use http::{HeaderMap, HeaderValue};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{Genuine, NotGenuine, Request, Secret};
+use keyed::fits;
 
 pub mod keyed;
 pub mod public;
@@ -22,6 +25,34 @@ const TAG_BYTES: usize = 32;
 
 /// A SHA-256 message authentication code that a request carries.
 pub type Tag = [u8; TAG_BYTES];
+
+/// A header that carries a proof, if it is sent. Honest senders send it once;
+/// which of two counts, nobody can say.
+///
+/// # Errors
+/// [`NotGenuine::Malformed`] where it was sent more than once.
+pub fn sent_once(
+    headers: &HeaderMap,
+    name: impl AsHeaderName,
+) -> Result<Option<&HeaderValue>, NotGenuine> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (only, None) => Ok(only),
+        (_, Some(_)) => Err(NotGenuine::Malformed),
+    }
+}
+
+/// The same as text.
+///
+/// # Errors
+/// [`NotGenuine::Malformed`] also where it is no text.
+pub fn text_sent_once(
+    headers: &HeaderMap,
+    name: impl AsHeaderName,
+) -> Result<Option<&str>, NotGenuine> {
+    let sent = sent_once(headers, name)?.map(HeaderValue::to_str);
+    sent.transpose().map_err(|_| NotGenuine::Malformed)
+}
 
 /// Reads a tag written as lower-case hexadecimal digits. Upper case is refused:
 /// the official SDKs compare the text itself, and two spellings of one proof
@@ -66,7 +97,7 @@ pub fn hmac_sha256(
     tags: &[Tag],
     secrets: &[Secret],
 ) -> Result<Genuine, NotGenuine> {
-    first_match(secrets, |key| gives(key, parts, tags))
+    first_match(secrets, |key| fits::<Hmac<Sha256>, _>(key, parts, tags))
 }
 
 /// As [`hmac_sha256`], where the key is what `encoding` makes of a secret.
@@ -81,27 +112,13 @@ pub fn hmac_sha256_keyed(
 ) -> Result<Genuine, NotGenuine> {
     first_match(secrets, |text| {
         let decoded = STANDARD.decode(text.trim_ascii()).unwrap_or_default();
-        let by_text = encoding != KeyEncoding::Base64 && gives(text, parts, tags);
+        let by_text = encoding != KeyEncoding::Base64 && fits::<Hmac<Sha256>, _>(text, parts, tags);
         // No key is the Base64 of nothing: an empty one would fit anybody's tag.
-        let by_bytes =
-            encoding != KeyEncoding::Utf8 && !decoded.is_empty() && gives(&decoded, parts, tags);
+        let by_bytes = encoding != KeyEncoding::Utf8
+            && !decoded.is_empty()
+            && fits::<Hmac<Sha256>, _>(&decoded, parts, tags);
         by_text | by_bytes
     })
-}
-
-/// Whether `key` gives one of `tags` over the `parts`; all of them are tried.
-fn gives(key: &[u8], parts: &[&[u8]], tags: &[Tag]) -> bool {
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
-        return false;
-    };
-    for part in parts {
-        mac.update(part);
-    }
-    let mut fits = false;
-    for tag in tags {
-        fits |= mac.clone().verify_slice(tag).is_ok();
-    }
-    fits
 }
 
 /// Whether some secret is what the request sent as it stands: a password or a
@@ -186,6 +203,8 @@ fn first_match(secrets: &[Secret], fits: impl Fn(&[u8]) -> bool) -> Result<Genui
 
 #[cfg(test)]
 mod tests {
+    use hmac::{KeyInit, Mac};
+
     use super::*;
 
     fn secrets(texts: &[&str]) -> Vec<Secret> {

@@ -49,12 +49,7 @@ pub fn verify(
 }
 
 fn read(headers: &HeaderMap) -> Result<Header<'_>, NotGenuine> {
-    let mut values = headers.get_all(HEADER).iter();
-    let value = values.next().ok_or(NotGenuine::Missing)?;
-    if values.next().is_some() {
-        return Err(NotGenuine::Malformed);
-    }
-    let text = value.to_str().map_err(|_| NotGenuine::Malformed)?;
+    let text = sign::text_sent_once(headers, HEADER)?.ok_or(NotGenuine::Missing)?;
     let (mut time, mut tags, mut sent) = (None, Vec::new(), 0);
     for item in text.split(',') {
         match item.split_once('=') {

@@ -1,0 +1,196 @@
+//! Files by the API: taken into a folder beside the ledger, answered with a
+//! number, and asked for by it.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
+use http_body_util::BodyExt as _;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+
+use super::access::{Access, Caller, require};
+use super::api::Admin;
+use super::limits::broken;
+use super::problem::Problem;
+use crate::app::App;
+use crate::config::Role;
+use crate::import::queue::SaidOfFile;
+use crate::import::settings;
+use crate::import::view::view;
+use crate::ledger::imports::{Arrived, NewImport};
+use crate::time::SECOND_MS;
+
+/// One MiB, in bytes.
+const MIB: usize = 1024 * 1024;
+
+/// The routes, each with its role.
+pub(super) fn router(access: &Arc<Access>) -> Router<Arc<Admin>> {
+    let operator = Router::new().route("/api/v1/imports", post(add));
+    let operator = operator.route("/api/v1/imports/{id}/report", get(report));
+    let viewer = Router::new().route("/api/v1/imports/{id}", get(show));
+    require(Role::Operator, access, operator).merge(require(Role::Viewer, access, viewer))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ImportQuery {
+    source: String,
+    format: Option<String>,
+    zone: Option<String>,
+    #[serde(default)]
+    dry_run: bool,
+    #[serde(default)]
+    no_forward: bool,
+}
+
+async fn add(
+    State(admin): State<Arc<Admin>>,
+    Extension(caller): Extension<Caller>,
+    query: Result<Query<ImportQuery>, QueryRejection>,
+    body: Body,
+) -> Result<Response, Problem> {
+    let Query(query) = query.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let said = SaidOfFile {
+        format: query.format,
+        zone: query.zone,
+        dry_run: query.dry_run,
+        no_forward: query.no_forward,
+    };
+    let app = &admin.app;
+    settings::options(&app.config, &query.source, &said.said())
+        .map_err(|refused| Problem::bad_request(refused.0))?;
+    let spool = take(app, body).await?;
+    let new = NewImport {
+        source: query.source,
+        spool,
+        said: serde_json::to_string(&said).unwrap_or_default(),
+        who: caller.name.to_string(),
+    };
+    let import = app.ledger.add_import(new).await?;
+    app.imports.wake();
+    let place = format!("/api/v1/imports/{import}");
+    let answer = json!({"id": import.to_string(), "state": "waiting"});
+    let head = [(header::LOCATION, place)];
+    Ok((StatusCode::ACCEPTED, head, Json(answer)).into_response())
+}
+
+/// Writes the body to the folder as it comes; answers its name there. What
+/// breaks off leaves nothing.
+async fn take(app: &App, body: Body) -> Result<String, Problem> {
+    let cannot = |error: std::io::Error| {
+        tracing::error!(%error, "a file for an import cannot be kept");
+        Problem::unavailable("the file cannot be kept beside the ledger", 60)
+    };
+    let (name, path) = app.imports.new_spool().map_err(cannot)?;
+    let written = write(app, body, &path).await;
+    match written {
+        Ok(()) => Ok(name),
+        Err(error) => {
+            let _ = std::fs::remove_file(&path);
+            Err(error.unwrap_or_else(cannot))
+        }
+    }
+}
+
+/// Why a body was not written: the sender's fault, or the disk's.
+enum NotWritten {
+    Sender(Problem),
+    Disk(std::io::Error),
+}
+
+impl NotWritten {
+    fn unwrap_or_else(self, disk: impl FnOnce(std::io::Error) -> Problem) -> Problem {
+        match self {
+            NotWritten::Sender(problem) => problem,
+            NotWritten::Disk(error) => disk(error),
+        }
+    }
+}
+
+impl From<std::io::Error> for NotWritten {
+    fn from(error: std::io::Error) -> NotWritten {
+        NotWritten::Disk(error)
+    }
+}
+
+async fn write(app: &App, mut body: Body, path: &std::path::Path) -> Result<(), NotWritten> {
+    let most = usize::try_from(app.config.http.import_most_mib).unwrap_or(usize::MAX);
+    let most = most.saturating_mul(MIB);
+    let mut file = tokio::fs::File::create(path).await?;
+    let mut size = 0_usize;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| NotWritten::Sender(broken(&error)))?;
+        let Ok(piece) = frame.into_data() else {
+            continue;
+        };
+        size = size.saturating_add(piece.len());
+        if size > most {
+            return Err(NotWritten::Sender(Problem::too_large(most)));
+        }
+        file.write_all(&piece).await?;
+    }
+    file.sync_all().await?;
+    Ok(())
+}
+
+/// The import of a path's number.
+async fn find(admin: &Admin, id: &str) -> Result<Arrived, Problem> {
+    let number = id.parse::<i64>();
+    let number = number.map_err(|_| Problem::not_found("there is no such import"))?;
+    Ok(admin.app.ledger.import(number).await?)
+}
+
+async fn show(
+    State(admin): State<Arc<Admin>>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let arrived = find(&admin, &id).await?;
+    let app = &admin.app;
+    let said: SaidOfFile = serde_json::from_str(&arrived.said).unwrap_or_default();
+    let file = format!("api-{}", arrived.import);
+    let came = match (&arrived.came, app.imports.came(arrived.import)) {
+        (Some(came), _) => serde_json::from_str(came).unwrap_or(Value::Null),
+        (None, Some(came)) => view(app, said.dry_run, &file, &arrived.source, &came),
+        (None, None) => Value::Null,
+    };
+    Ok(Json(json!({
+        "id": arrived.import.to_string(),
+        "source": arrived.source,
+        "state": arrived.state,
+        "reason": arrived.outcome,
+        "dry_run": said.dry_run,
+        "no_forward": said.no_forward,
+        "who": arrived.who,
+        "begun_at": arrived.said_at.to_string(),
+        "ended_at": arrived.ended_at.map(|at| at.to_string()),
+        "seconds": arrived.ended_at.map(|at| at.since(arrived.said_at) / SECOND_MS),
+        "result": came,
+        "report": format!("/api/v1/imports/{}/report", arrived.import),
+    })))
+}
+
+/// The report as CSV, as far as it is written.
+async fn report(
+    State(admin): State<Arc<Admin>>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let arrived = find(&admin, &id).await?;
+    let path = admin.app.imports.report(&arrived);
+    let file = tokio::fs::File::open(&path)
+        .await
+        .map_err(|_| Problem::not_found("there is no report of it yet"))?;
+    let pieces = tokio_util::io::ReaderStream::new(file);
+    let name = format!("attachment; filename=\"import-{}.csv\"", arrived.import);
+    let head = [
+        (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
+        (header::CONTENT_DISPOSITION, name),
+    ];
+    Ok((head, Body::from_stream(pieces)).into_response())
+}

@@ -1,0 +1,85 @@
+//! The list of files that came by the API.
+
+use rusqlite::{Row, params};
+
+use super::{LedgerError, Store};
+use crate::ledger::imports::{Arrived, NewImport};
+use crate::time::Time;
+
+const COLUMNS: &str = "import, source, spool, said, who, said_at, state, ended_at, came, outcome";
+
+impl Store {
+    /// As [`crate::ledger::Ledger::add_import`].
+    pub(in crate::ledger) async fn add_import(&self, new: NewImport) -> Result<i64, LedgerError> {
+        self.write(move |tx| {
+            tx.insert(
+                "INSERT INTO imports (source, spool, said, who, said_at, state)
+                 VALUES (?1, ?2, ?3, ?4, ?5, 'waiting')",
+                params![new.source, new.spool, new.said, new.who, tx.now.ms()],
+            )
+        })
+        .await
+    }
+
+    /// As [`crate::ledger::Ledger::next_import`].
+    pub(in crate::ledger) async fn next_import(&self) -> Result<Option<Arrived>, LedgerError> {
+        self.write(move |tx| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM imports WHERE ended_at IS NULL ORDER BY import LIMIT 1"
+            );
+            let next = tx.one(&sql, [], read)?;
+            if let Some(next) = &next {
+                tx.run(
+                    "UPDATE imports SET state = 'running' WHERE import = ?1",
+                    [next.import],
+                )?;
+            }
+            Ok(next)
+        })
+        .await
+    }
+
+    /// As [`crate::ledger::Ledger::end_import`].
+    pub(in crate::ledger) async fn end_import(
+        &self,
+        import: i64,
+        came: Option<String>,
+        failed: Option<String>,
+    ) -> Result<(), LedgerError> {
+        self.write(move |tx| {
+            tx.run(
+                "UPDATE imports SET state = CASE WHEN ?3 IS NULL THEN 'done' ELSE 'failed' END,
+                     came = ?2, outcome = ?3, ended_at = ?4
+                 WHERE import = ?1 AND ended_at IS NULL",
+                params![import, came, failed, tx.now.ms()],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// As [`crate::ledger::Ledger::import`].
+    pub(in crate::ledger) async fn import(&self, import: i64) -> Result<Arrived, LedgerError> {
+        self.read(move |tx| {
+            let sql = format!("SELECT {COLUMNS} FROM imports WHERE import = ?1");
+            let found = tx.one(&sql, [import], read)?;
+            found.ok_or_else(|| LedgerError::NotFound("there is no such import".to_owned()))
+        })
+        .await
+    }
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Arrived> {
+    Ok(Arrived {
+        import: row.get(0)?,
+        source: row.get(1)?,
+        spool: row.get(2)?,
+        said: row.get(3)?,
+        who: row.get(4)?,
+        said_at: Time(row.get(5)?),
+        state: row.get(6)?,
+        ended_at: row.get::<_, Option<i64>>(7)?.map(Time),
+        came: row.get(8)?,
+        outcome: row.get(9)?,
+    })
+}
