@@ -63,12 +63,19 @@ async fn every_difference_is_named_and_fixing_posts_nothing_that_is_missing() {
         let sale = charge(&id, 1000 * number, Some("cus_A"));
         world.stripe("charge.succeeded", sale).await;
     }
+    // Else one that went back before it was posted would have no transaction.
+    for number in 1..=5 {
+        world.wait_for(&format!("ch_{number}"), "settled").await;
+    }
     world
         .stripe("refund.created", refund("re_4", "ch_4", 4000))
         .await;
     world
         .stripe("refund.created", refund("re_5", "ch_5", 500))
         .await;
+    while world.held("ch_4") != 0 || world.held("ch_5") != 4500 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
     for number in 1..=5 {
         world.wait_for(&format!("ch_{number}"), "settled").await;
     }

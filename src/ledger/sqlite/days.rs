@@ -299,13 +299,15 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Books every payment of a ledger that was kept before there were roll-ups.
+    /// Books every payment of a ledger that was kept before there were roll-ups. One
+    /// that is booked is left alone: what is filled twice is counted once.
     fn fill_days(&self) -> Result<(), LedgerError> {
         let mut after = 0;
         loop {
             let page = self.all(
                 "SELECT payment FROM payments
-                 WHERE payment > ?1 AND gross > 0 AND reference = 0 ORDER BY payment LIMIT ?2",
+                 WHERE payment > ?1 AND gross > 0 AND reference = 0 AND booked IS NULL
+                 ORDER BY payment LIMIT ?2",
                 params![after, FILLED_AT_ONCE],
                 |row| row.get::<_, i64>(0),
             )?;
