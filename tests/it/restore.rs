@@ -634,3 +634,33 @@ async fn a_sale_that_went_back_is_looked_for_too() {
         );
     }
 }
+
+/// Two sources have a payment of the same odd id, so that their keys end in the
+/// same digest: each row belongs to the payment of its own source.
+#[tokio::test]
+async fn a_digest_is_of_one_source_alone() {
+    let sources = ["stripe", "stripe-eu"];
+    let mut bench = Bench::with(sources.map(bench::terms).to_vec());
+    bench.clock.advance(5000 * SECOND_MS);
+    let (odd, prices) = ("odd id/1", [1000, 2000]);
+    for (source, price) in sources.into_iter().zip(prices) {
+        bench
+            .deliver_to(source, bench::customer("cus_A", "acme", 1))
+            .await;
+        let mut sale = bench::charge(odd, price, Some("cus_A"));
+        sale.aliases.clear();
+        bench.deliver_to(source, sale).await;
+    }
+    let rows = sources.into_iter().zip(prices).map(|(source, price)| {
+        let key = tributary::destination::transaction_key(source, odd, 1);
+        listed(&key, price, bench::START)
+    });
+    adopt(&bench, rows.collect()).await;
+    for (source, price) in sources.into_iter().zip(prices) {
+        let payment = bench.payment_of(source, odd).await;
+        assert_eq!((payment.state, payment.forwarded), ("settled", price));
+    }
+    let mut there = There::default();
+    bench.run(&mut there).await;
+    assert_eq!(there.sum(), 0, "nothing is posted again");
+}

@@ -25,6 +25,9 @@ const WHO: &str = "reconcile --adopt";
 /// Payments folded in one command, so that intake waits no longer than for that.
 const FOLDED_AT_ONCE: usize = 200;
 
+/// Payments whose ids stand in keys as digests, by source and digest.
+type Digests = BTreeMap<(String, String), i64>;
+
 /// The row of the lost ledger's, by the name of its payment in keys.
 struct Found<'a> {
     source: &'a str,
@@ -142,7 +145,7 @@ impl Tx<'_> {
         &self,
         comparison: &Comparison,
         listed: &Listed,
-        digests: &BTreeMap<String, i64>,
+        digests: &Digests,
         touched: &mut BTreeSet<i64>,
     ) -> Result<Option<Difference>, LedgerError> {
         let known: Option<(i64, u32, RowState)> = self.one(
@@ -179,7 +182,7 @@ impl Tx<'_> {
         &self,
         comparison: &Comparison,
         listed: &Listed,
-        digests: &BTreeMap<String, i64>,
+        digests: &Digests,
         touched: &mut BTreeSet<i64>,
     ) -> Result<Option<Difference>, LedgerError> {
         let known: Option<i64> = self.one(
@@ -206,12 +209,13 @@ impl Tx<'_> {
         &self,
         comparison: &Comparison,
         listed: &Listed,
-        digests: &BTreeMap<String, i64>,
+        digests: &Digests,
     ) -> Result<Option<(i64, u32)>, LedgerError> {
         let Some(found) = found(&listed.key) else {
             return Ok(None);
         };
-        let payment = match digests.get(found.name) {
+        let digest = (found.source.to_owned(), found.name.to_owned());
+        let payment = match digests.get(&digest) {
             Some(payment) => *payment,
             None => self.payment_to_adopt(comparison, listed, &found)?,
         };
@@ -427,7 +431,8 @@ impl Tx<'_> {
     }
 
     /// The payments here whose ids stand in the keys of `rows` as digests.
-    fn digests(&self, rows: &[Listed]) -> Result<BTreeMap<String, i64>, LedgerError> {
+    /// Two sources may have payments of one id, and so of one digest.
+    fn digests(&self, rows: &[Listed]) -> Result<Digests, LedgerError> {
         let mut wanted: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for found in rows.iter().filter_map(|listed| found(&listed.key)) {
             if found.name.starts_with('~') && self.all_terms().contains_key(found.source) {
@@ -445,7 +450,7 @@ impl Tx<'_> {
             for (payment, id) in odd {
                 let name = destination::name_in_key(source, &id);
                 if names.contains(name.as_str()) {
-                    here.insert(name, payment);
+                    here.insert((source.to_owned(), name), payment);
                 }
             }
         }
