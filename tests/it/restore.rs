@@ -12,6 +12,7 @@ use tributary::time::{Clock, SECOND_MS, Time};
 
 use crate::bench::{self, Bench, There, usd};
 use crate::binary::Folder;
+use crate::rows;
 use crate::world::*;
 
 fn ledger_file(world: &World) -> PathBuf {
@@ -663,4 +664,28 @@ async fn a_digest_is_of_one_source_alone() {
     let mut there = There::default();
     bench.run(&mut there).await;
     assert_eq!(there.sum(), 0, "nothing is posted again");
+}
+
+/// The same of a sale that a file brings back into a new ledger, with its refund.
+#[tokio::test]
+async fn an_imported_sale_that_went_back_is_looked_for_too() {
+    let mut bench = Bench::new();
+    let mut there = There::default();
+    bench.clock.advance(1000 * SECOND_MS);
+    bench.restart().await;
+    adopt(&bench, Vec::new()).await;
+    let sale = rows::whose(bench::charge("ch_1", 1000, None), "ch_1", "acme");
+    rows::import(&bench, &[sale, bench::refund("ch_1", "re_1", 1000, 990)]).await;
+    there
+        .rows
+        .insert("stripe:ch_1".to_owned(), vec![("acme".to_owned(), 1000)]);
+    for _ in 0..3 {
+        bench.clock.advance(901 * SECOND_MS);
+        bench.read_back(&there).await;
+        bench.run(&mut there).await;
+    }
+    assert_eq!(
+        (there.sum(), bench.state("ch_1").await),
+        (0, State::Settled)
+    );
 }

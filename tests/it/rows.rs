@@ -31,7 +31,7 @@ fn row(mut reading: Reading) -> Reading {
     reading
 }
 
-fn whose(mut reading: Reading, id: &str, key: &str) -> Reading {
+pub fn whose(mut reading: Reading, id: &str, key: &str) -> Reading {
     reading.clues.push(Clue {
         payment_id: id.to_owned(),
         field: IMPORTED_CUSTOMER.to_owned(),
@@ -76,7 +76,7 @@ async fn import_by(
     taken.await.unwrap()
 }
 
-async fn import(bench: &Bench, rows: &[Reading]) -> RowsTaken {
+pub async fn import(bench: &Bench, rows: &[Reading]) -> RowsTaken {
     import_by(bench, rows, AT_A_TIME, false).await
 }
 

@@ -112,10 +112,13 @@ impl Tx<'_> {
         for index in group {
             chunk.ways[*index].payment = Some(payment);
         }
-        let doubtful = folded.standing.position.doubt == Some(Doubt::Unlisted);
-        let unfinished = doubtful || folded.standing.state == State::Unattributed;
-        match unfinished && !terms.asks.is_empty() {
-            // The provider may have to be asked.
+        let standing = &folded.standing;
+        let doubtful = standing.position.doubt == Some(Doubt::Unlisted);
+        let unfinished = doubtful || standing.state == State::Unattributed;
+        let asks = unfinished && !terms.asks.is_empty();
+        match asks || standing.state == State::Settled {
+            // What only a fold does: it asks the provider, and looks for what a lost
+            // ledger may have posted of money that went back.
             true => {
                 chunk.fresh.insert(payment);
                 chunk.touched.insert(payment);
