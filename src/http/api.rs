@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::access::{Access, Caller, guard_host, require};
 use super::problem::Problem;
-use super::{closed, report};
+use super::{closed, pages, report};
 use crate::app::App;
 use crate::config::Role;
 use crate::ledger::book::STATES;
@@ -45,6 +45,7 @@ pub(super) struct Admin {
 pub fn router(app: App, access: &Arc<Access>, metrics: Option<Metrics>) -> Router {
     let listens_on = app.config.http.admin;
     let open_metrics = listens_on.ip().is_loopback();
+    let pages = pages::router(&app, access);
     let admin = Arc::new(Admin { app, metrics });
     let viewer = Router::new()
         .route("/api/v1/payments", get(payments))
@@ -76,7 +77,8 @@ pub fn router(app: App, access: &Arc<Access>, metrics: Option<Metrics>) -> Route
         .merge(require(Role::Viewer, access, viewer))
         .merge(require(Role::Operator, access, operator))
         .merge(require(Role::Linker, access, linker))
-        .merge(super::imports::router(access));
+        .merge(super::imports::router(access))
+        .merge(pages);
     guard_host(listens_on, closed(routes).with_state(admin))
 }
 
@@ -120,7 +122,7 @@ fn read_or_empty<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
 }
 
 impl Admin {
-    fn word(&self, caller: &Caller, why: &str) -> Word {
+    pub(super) fn word(&self, caller: &Caller, why: &str) -> Word {
         Word {
             who: caller.name.to_string(),
             why: why.to_owned(),
@@ -242,19 +244,19 @@ async fn refund(
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct DecisionBody {
+pub(super) struct DecisionBody {
     #[serde(default)]
-    reason: String,
+    pub(super) reason: String,
     #[serde(default)]
-    leave: bool,
+    pub(super) leave: bool,
     #[serde(default)]
-    accept: bool,
-    policy: Option<String>,
-    customer: Option<String>,
+    pub(super) accept: bool,
+    pub(super) policy: Option<String>,
+    pub(super) customer: Option<String>,
 }
 
 impl DecisionBody {
-    fn decision(&self, word: &str) -> Result<Decision, Problem> {
+    pub(super) fn decision(&self, word: &str) -> Result<Decision, Problem> {
         match (word, self.accept, &self.policy, &self.customer) {
             ("retry", false, None, None) => Ok(Decision::Retry),
             ("skip", false, None, None) if self.reason.trim().is_empty() => {

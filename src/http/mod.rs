@@ -9,6 +9,7 @@ mod imports;
 pub mod limits;
 pub mod listen;
 pub mod origin;
+mod pages;
 mod problem;
 mod report;
 #[cfg(test)]

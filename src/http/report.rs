@@ -14,7 +14,9 @@ use serde::Serialize;
 use super::access::Caller;
 use super::api::Admin;
 use super::problem::Problem;
+use crate::app::App;
 use crate::config::Role;
+use crate::ledger::OPEN_MOST;
 use crate::ops;
 use crate::ops::report::ReportText;
 use crate::report::{Line, Report};
@@ -42,51 +44,68 @@ async fn report(
 
 /// Money, sources and destinations at one moment; times are RFC 3339 in UTC.
 #[derive(Debug, Serialize)]
-struct Summary {
-    as_of: String,
+pub(super) struct Summary {
+    pub(super) as_of: String,
     /// The zone of the ledger's days.
-    zone: String,
-    currencies: Vec<Line>,
-    sources: Vec<SourceSummary>,
-    destinations: Vec<DestinationSummary>,
+    pub(super) zone: String,
+    pub(super) currencies: Vec<Line>,
+    pub(super) sources: Vec<SourceSummary>,
+    pub(super) destinations: Vec<DestinationSummary>,
+    /// Payments that are not settled, by state; a state without any is left out.
+    pub(super) open: Vec<OpenState>,
+}
+
+/// How many payments are in a state, counted up to a limit.
+#[derive(Debug, Serialize)]
+pub(super) struct OpenState {
+    pub(super) state: &'static str,
+    pub(super) payments: i64,
+    /// True where there are more than were counted.
+    pub(super) more: bool,
 }
 
 #[derive(Debug, Serialize)]
-struct SourceSummary {
-    source: String,
-    provider: String,
-    retired: bool,
-    last_delivery: Option<String>,
+pub(super) struct SourceSummary {
+    pub(super) source: String,
+    pub(super) provider: String,
+    pub(super) retired: bool,
+    pub(super) last_delivery: Option<String>,
     /// Since the last delivery, or since the source was first configured.
-    silence_seconds: i64,
-    refused_signatures: Refused,
+    pub(super) silence_seconds: i64,
+    pub(super) refused_signatures: Refused,
 }
 
 /// Deliveries whose signature, credentials or address were wrong. Nothing of them
 /// is stored, so this process knows only its own.
 #[derive(Debug, Serialize)]
-struct Refused {
-    count: u64,
-    last: Option<String>,
-    since: String,
+pub(super) struct Refused {
+    pub(super) count: u64,
+    pub(super) last: Option<String>,
+    pub(super) since: String,
 }
 
 #[derive(Debug, Serialize)]
-struct DestinationSummary {
-    destination: String,
+pub(super) struct DestinationSummary {
+    pub(super) destination: String,
     /// Calls a second that the configuration allows.
-    requests_per_second: Option<u32>,
+    pub(super) requests_per_second: Option<u32>,
     /// Posts, deletes and read-backs that were begun.
-    calls_last_minute: i64,
+    pub(super) calls_last_minute: i64,
     /// How long the payment waits that is due longest; null where none is due.
-    backlog_age_seconds: Option<i64>,
-    last_answer: Option<String>,
-    status: Option<String>,
-    paused_until: Option<String>,
+    pub(super) backlog_age_seconds: Option<i64>,
+    pub(super) last_answer: Option<String>,
+    /// How long ago that was.
+    pub(super) answered_seconds: Option<i64>,
+    pub(super) status: Option<String>,
+    pub(super) paused_until: Option<String>,
 }
 
 async fn summary(State(admin): State<Arc<Admin>>) -> Result<Json<Summary>, Problem> {
-    let app = &admin.app;
+    Ok(Json(summarize(&admin.app).await?))
+}
+
+/// The summary as of now.
+pub(super) async fn summarize(app: &App) -> Result<Summary, Problem> {
     let overview = app.ledger.overview().await?;
     let now = app.clock.now();
     let seconds = |since: Time| (now.since(since) / SECOND_MS).max(0);
@@ -113,17 +132,24 @@ async fn summary(State(admin): State<Arc<Admin>>) -> Result<Json<Summary>, Probl
             requests_per_second: configured.map(|it| it.requests_per_second),
             calls_last_minute: it.calls_last_minute,
             backlog_age_seconds: it.oldest_due.map(seconds),
+            answered_seconds: it.answered_at.map(seconds),
             last_answer: it.answered_at.map(text),
             status: it.status,
             paused_until: it.paused_until.map(text),
             destination: it.destination,
         }
     });
-    Ok(Json(Summary {
+    let open = overview.open.into_iter().map(|(state, count)| OpenState {
+        state: state.word(),
+        payments: count.min(OPEN_MOST),
+        more: count > OPEN_MOST,
+    });
+    Ok(Summary {
         as_of: text(now),
         zone: app.ledger.report_zone().name().to_owned(),
         currencies: overview.currencies,
         sources: sources.collect(),
         destinations: destinations.collect(),
-    }))
+        open: open.collect(),
+    })
 }

@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 pub use compare::{Comparison, Difference, Differs, Unlisted};
 pub use delivery::{Delivery, Recorded, Taken};
-pub use figures::{BooksLine, DestinationFigures, Overview, SourceFigures, Summary};
+pub use figures::{BooksLine, DestinationFigures, OPEN_MOST, Overview, SourceFigures, Summary};
 pub use inquiry::{Answer, Asking};
 pub use people::{Decided, Decision, Filter, LinkView, Linked, NewLink, Page, Statement, Word};
 pub use turn::{

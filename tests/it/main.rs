@@ -27,6 +27,7 @@ mod ledger;
 mod mutants;
 mod orders;
 mod outage;
+mod page;
 mod power;
 mod reconcile;
 mod recorded;
