@@ -11,21 +11,20 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use http_body_util::BodyExt as _;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt as _;
 
 use super::access::{Access, Caller, require};
 use super::api::Admin;
 use super::limits::broken;
+use super::links::PageText;
 use super::problem::Problem;
 use crate::app::App;
 use crate::config::Role;
 use crate::import::queue::SaidOfFile;
 use crate::import::settings;
-use crate::import::view::view;
-use crate::ledger::imports::{Arrived, NewImport};
-use crate::time::SECOND_MS;
+use crate::ledger::imports::NewImport;
+use crate::ops::imports::{self, ImportList, ImportView};
 
 /// One MiB, in bytes.
 const MIB: usize = 1024 * 1024;
@@ -34,7 +33,9 @@ const MIB: usize = 1024 * 1024;
 pub(super) fn router(access: &Arc<Access>) -> Router<Arc<Admin>> {
     let operator = Router::new().route("/api/v1/imports", post(add));
     let operator = operator.route("/api/v1/imports/{id}/report", get(report));
-    let viewer = Router::new().route("/api/v1/imports/{id}", get(show));
+    let viewer = Router::new()
+        .route("/api/v1/imports", get(list))
+        .route("/api/v1/imports/{id}", get(show));
     require(Role::Operator, access, operator).merge(require(Role::Viewer, access, viewer))
 }
 
@@ -48,6 +49,14 @@ struct ImportQuery {
     dry_run: bool,
     #[serde(default)]
     no_forward: bool,
+}
+
+/// A file that was taken.
+#[derive(Serialize)]
+struct ImportAnswer {
+    /// Its number, as text.
+    id: String,
+    state: &'static str,
 }
 
 async fn add(
@@ -76,7 +85,10 @@ async fn add(
     let import = app.ledger.add_import(new).await?;
     app.imports.wake();
     let place = format!("/api/v1/imports/{import}");
-    let answer = json!({"id": import.to_string(), "state": "waiting"});
+    let answer = ImportAnswer {
+        id: import.to_string(),
+        state: "waiting",
+    };
     let head = [(header::LOCATION, place)];
     Ok((StatusCode::ACCEPTED, head, Json(answer)).into_response())
 }
@@ -140,40 +152,20 @@ async fn write(app: &App, mut body: Body, path: &std::path::Path) -> Result<(), 
     Ok(())
 }
 
-/// The import of a path's number.
-async fn find(admin: &Admin, id: &str) -> Result<Arrived, Problem> {
-    let number = id.parse::<i64>();
-    let number = number.map_err(|_| Problem::not_found("there is no such import"))?;
-    Ok(admin.app.ledger.import(number).await?)
+async fn list(
+    State(admin): State<Arc<Admin>>,
+    page: Result<Query<PageText>, QueryRejection>,
+) -> Result<Json<ImportList>, Problem> {
+    let Query(page) = page.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let (cursor, limit) = (page.cursor.as_deref(), page.limit.as_deref());
+    Ok(Json(imports::imports(&admin.app, cursor, limit).await?))
 }
 
 async fn show(
     State(admin): State<Arc<Admin>>,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    let arrived = find(&admin, &id).await?;
-    let app = &admin.app;
-    let said: SaidOfFile = serde_json::from_str(&arrived.said).unwrap_or_default();
-    let file = format!("api-{}", arrived.import);
-    let came = match (&arrived.came, app.imports.came(arrived.import)) {
-        (Some(came), _) => serde_json::from_str(came).unwrap_or(Value::Null),
-        (None, Some(came)) => view(app, said.dry_run, &file, &arrived.source, &came),
-        (None, None) => Value::Null,
-    };
-    Ok(Json(json!({
-        "id": arrived.import.to_string(),
-        "source": arrived.source,
-        "state": arrived.state,
-        "reason": arrived.outcome,
-        "dry_run": said.dry_run,
-        "no_forward": said.no_forward,
-        "who": arrived.who,
-        "begun_at": arrived.said_at.to_string(),
-        "ended_at": arrived.ended_at.map(|at| at.to_string()),
-        "seconds": arrived.ended_at.map(|at| at.since(arrived.said_at) / SECOND_MS),
-        "result": came,
-        "report": format!("/api/v1/imports/{}/report", arrived.import),
-    })))
+) -> Result<Json<ImportView>, Problem> {
+    Ok(Json(imports::import(&admin.app, &id).await?.1))
 }
 
 /// The report as CSV, as far as it is written.
@@ -181,7 +173,7 @@ async fn report(
     State(admin): State<Arc<Admin>>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let arrived = find(&admin, &id).await?;
+    let (arrived, _) = imports::import(&admin.app, &id).await?;
     let path = admin.app.imports.report(&arrived);
     let file = tokio::fs::File::open(&path)
         .await

@@ -7,8 +7,10 @@ pub mod access;
 pub mod api;
 mod imports;
 pub mod limits;
+mod links;
 pub mod listen;
 pub mod origin;
+mod payments;
 mod problem;
 mod report;
 #[cfg(test)]
