@@ -3,12 +3,13 @@
 //! What it writes imports back to the same books. Decisions of people, links and
 //! what the destination holds are not in it: that is what a backup is for.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use crate::import::guard::guarded;
 use crate::ledger::export::{ExportColumns, Exported, Named};
 use crate::ledger::{Filter, Ledger, LedgerError};
-use crate::lookup::IMPORTED_CUSTOMER;
+use crate::lookup::{IMPORTED_CUSTOMER, mask_email};
 use crate::movement::{Authority, Basis, Class, Fact, rank};
 
 /// The columns that every export has; those of clues and aliases follow.
@@ -111,6 +112,86 @@ pub async fn export<W: Write>(
     }
     writer.flush()?;
     Ok(exports)
+}
+
+/// A list as CSV, read a piece at a time: what is shown, in its order.
+pub struct Shown {
+    ledger: Ledger,
+    filter: Filter,
+    plain: bool,
+    columns: ExportColumns,
+    /// The head is still to be written.
+    begins: bool,
+    ended: bool,
+}
+
+impl Shown {
+    /// Looks for the columns that the payments of `filter` need. Without `plain`
+    /// email addresses are masked, and what comes of it does not import back to the
+    /// same books.
+    ///
+    /// # Errors
+    /// The ledger's.
+    pub async fn new(ledger: Ledger, filter: Filter, plain: bool) -> Result<Shown, LedgerError> {
+        let (mut clues, mut aliases) = (BTreeSet::new(), BTreeSet::new());
+        let mut page = filter.clone();
+        loop {
+            let (columns, next) = ledger.columns_shown(page.clone()).await?;
+            clues.extend(columns.clues);
+            aliases.extend(columns.aliases);
+            match next {
+                Some(cursor) => page.cursor = Some(cursor),
+                None => break,
+            }
+        }
+        clues.remove(IMPORTED_CUSTOMER);
+        Ok(Shown {
+            ledger,
+            filter,
+            plain,
+            columns: ExportColumns {
+                clues: clues.into_iter().collect(),
+                aliases: aliases.into_iter().collect(),
+            },
+            begins: true,
+            ended: false,
+        })
+    }
+
+    /// The next piece; `None` at the end.
+    ///
+    /// # Errors
+    /// The ledger's; what was read before it is not all.
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, ExportError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let (payments, next) = self.ledger.export_shown(self.filter.clone()).await?;
+        self.ended = next.is_none();
+        self.filter.cursor = next;
+        let mut piece = Vec::new();
+        let mut writer = csv::Writer::from_writer(&mut piece);
+        if std::mem::take(&mut self.begins) {
+            write_head(&mut writer, &self.columns)?;
+        }
+        for mut payment in payments {
+            if !self.plain {
+                mask(&mut payment);
+            }
+            write_payment(&mut writer, &self.columns, &payment)?;
+        }
+        writer.flush()?;
+        drop(writer);
+        Ok(Some(piece))
+    }
+}
+
+/// Hides every email address of a payment.
+fn mask(payment: &mut Exported) {
+    payment.customer_key = payment.customer_key.as_deref().map(mask_email);
+    for (_, value) in &mut payment.clues {
+        *value = mask_email(value);
+    }
 }
 
 fn write_head<W: Write>(

@@ -3,135 +3,34 @@
 //! Here texts become filters and decisions, and a decision about many payments
 //! is carried out page by page. It prints nothing and answers no request.
 
+pub mod imports;
+mod links;
+mod list;
 pub mod report;
+mod unattributed;
 
 use serde::Serialize;
 
+pub use links::{LinkDryRun, LinkList, link, link_dry_run, links};
+pub use list::{
+    FilterText, ListError, PAGE, PAGE_MOST, PaymentList, moment, page_length, payments,
+};
+pub use unattributed::{UnattributedList, UnattributedText, unattributed};
+
 use crate::ledger::book::State;
 use crate::ledger::story::{PaymentView, Story};
-use crate::ledger::{
-    Decided, Decision, Delivery, Filter, Ledger, LedgerError, LinkView, NewLink, Page, Statement,
-    Word,
-};
+use crate::ledger::{Decided, Decision, Delivery, Filter, Ledger, LedgerError, Statement, Word};
 use crate::lookup;
 use crate::money::{Currency, Minor};
 use crate::movement::{Authority, Basis, Class, Clue, Fact, Movement, Reading, Subject, rank};
 use crate::plan::Policy;
 use crate::provider::Kept;
-use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS, Time};
-
-/// Payments on one page of a list, unless asked otherwise.
-pub const PAGE: usize = 50;
-
-/// Payments on one page at most: an answer stays under a megabyte.
-pub const PAGE_MOST: usize = 1_000;
+use crate::time::Time;
 
 /// Why a request makes no sense. The caller answers "wrong usage".
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(pub String);
-
-/// A filter as people write it.
-#[derive(Clone, Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FilterText {
-    /// A state's word.
-    pub state: Option<String>,
-    /// A source's name.
-    pub source: Option<String>,
-    /// A customer key.
-    #[serde(alias = "customer")]
-    pub customer_key: Option<String>,
-    /// When the money moved, at or after.
-    pub since: Option<String>,
-    /// When the money moved, before.
-    pub until: Option<String>,
-    /// Where the page starts.
-    pub cursor: Option<String>,
-    /// How many.
-    pub limit: Option<String>,
-}
-
-impl FilterText {
-    /// The filter and the page's length.
-    ///
-    /// # Errors
-    /// The first text that cannot be read, by its name.
-    pub fn read(&self, now: Time) -> Result<(Filter, usize), UsageError> {
-        let state = self.state.as_deref().map(|word| {
-            State::from_word(word).ok_or_else(|| {
-                let words = crate::ledger::book::STATES.map(State::word).join(", ");
-                UsageError(format!("state: \"{word}\" is none of {words}"))
-            })
-        });
-        let cursor = self.cursor.as_deref().map(|text| {
-            text.parse::<i64>()
-                .map_err(|_| UsageError("cursor: not one of ours".to_owned()))
-        });
-        let limit = match self.limit.as_deref() {
-            None => PAGE,
-            Some(text) => match text.parse::<usize>() {
-                Ok(limit) if (1..=PAGE_MOST).contains(&limit) => limit,
-                _ => {
-                    return Err(UsageError(format!(
-                        "limit: write a number from 1 to {PAGE_MOST}"
-                    )));
-                }
-            },
-        };
-        let filter = Filter {
-            state: state.transpose()?,
-            source: self.source.clone(),
-            payment_id: None,
-            customer: self.customer_key.clone(),
-            since: self
-                .since
-                .as_deref()
-                .map(|text| moment("since", text, now))
-                .transpose()?,
-            until: self
-                .until
-                .as_deref()
-                .map(|text| moment("until", text, now))
-                .transpose()?,
-            cursor: cursor.transpose()?,
-        };
-        Ok((filter, limit))
-    }
-
-    /// True where nothing narrows the payments down.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        let FilterText {
-            state,
-            source,
-            customer_key,
-            since,
-            until,
-            cursor: _,
-            limit: _,
-        } = self;
-        [state, source, customer_key, since, until]
-            .iter()
-            .all(|text| text.is_none())
-    }
-}
-
-/// A point in time as people write it: RFC 3339, a date, or `7d`, `12h`, `30m` ago.
-///
-/// # Errors
-/// With the name of what was read.
-pub fn moment(name: &str, text: &str, now: Time) -> Result<Time, UsageError> {
-    let units = [('d', DAY_MS), ('h', HOUR_MS), ('m', MINUTE_MS)];
-    for (unit, ms) in units {
-        if let Some(number) = text.strip_suffix(unit)
-            && let Ok(count) = number.parse::<u32>()
-        {
-            return Ok(now.plus(-i64::from(count).saturating_mul(ms)));
-        }
-    }
-    Time::parse(text).map_err(|error| UsageError(format!("{name}: {error}, or 7d for days ago")))
-}
 
 /// Reads a policy's word.
 ///
@@ -264,23 +163,6 @@ fn states_for(decision: &Decision) -> &'static [State] {
     }
 }
 
-/// A page of payments; `plain` shows email addresses in full.
-///
-/// # Errors
-/// As the ledger's.
-pub async fn payments(
-    ledger: &Ledger,
-    filter: Filter,
-    limit: usize,
-    plain: bool,
-) -> Result<Page, LedgerError> {
-    let mut page = ledger.payments(filter, limit).await?;
-    if !plain {
-        page.items.iter_mut().for_each(mask_payment);
-    }
-    Ok(page)
-}
-
 /// One payment's story; `plain` shows email addresses in full.
 ///
 /// # Errors
@@ -333,19 +215,6 @@ fn mask(story: &mut Story) {
         let customer = &mut transaction.row.customer.value;
         *customer = lookup::mask_email(customer);
     }
-}
-
-/// Adds a link; answers the link and how many payments were looked at again.
-///
-/// # Errors
-/// As the ledger's.
-pub async fn link(
-    ledger: &Ledger,
-    link: NewLink,
-    word: Word,
-) -> Result<(LinkView, bool, usize), LedgerError> {
-    let linked = ledger.link(link, word).await?;
-    Ok((linked.link, linked.changed, linked.payments))
 }
 
 /// States a refund that no webhook tells of.

@@ -194,6 +194,12 @@ pub(super) struct Import {
 pub(super) struct Filters {
     #[command(flatten)]
     pub narrow: Narrow,
+    /// A payment's id, a delivery's, a customer key or any other id, or how it begins
+    #[arg(long, value_name = "TEXT")]
+    pub search: Option<String>,
+    /// Of every source of this provider
+    #[arg(long, value_name = "NAME")]
+    pub provider: Option<String>,
     /// The customer key
     #[arg(long)]
     pub customer: Option<String>,
@@ -250,6 +256,8 @@ impl Narrow {
         FilterText {
             state: self.state.clone(),
             source: self.source.clone(),
+            provider: None,
+            q: None,
             customer_key: customer,
             since: self.since.clone(),
             until: self.until.clone(),
@@ -303,6 +311,9 @@ pub(super) struct Link {
     /// Also move money that was already forwarded
     #[arg(long = "move")]
     pub move_forwarded: bool,
+    /// Tell what it would do to which payments, and keep nothing
+    #[arg(long)]
+    pub dry_run: bool,
     /// A file with the columns kind, external_id, customer_key[, amount, currency]
     #[arg(long, conflicts_with_all = ["kind", "external_id", "customer_key", "amount"])]
     pub csv: Option<PathBuf>,

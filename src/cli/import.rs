@@ -95,7 +95,7 @@ pub(super) async fn export(
     narrow: &Narrow,
     customer: Option<String>,
 ) -> anyhow::Result<u8> {
-    let (mut filter, _) = narrow.text(customer).read(app.clock.now())?;
+    let (mut filter, _) = narrow.text(customer).read(app.clock.now(), true)?;
     if filter.source.is_none() {
         let mut names = app.config.sources.keys();
         filter.source = match (names.next(), names.next()) {

@@ -6,6 +6,7 @@
 mod args;
 mod check;
 mod import;
+mod link;
 mod reconcile;
 mod report;
 mod show;

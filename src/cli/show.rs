@@ -8,7 +8,7 @@ use super::{print, width};
 use crate::ledger::rows::{Changes, Sums};
 use crate::ledger::story::{PaymentView, Story};
 use crate::money::{Currency, Minor};
-use crate::ops::Tally;
+use crate::ops::{LinkDryRun, Tally};
 
 /// One line under the head and nothing else.
 const HEAD_LINE: TableStyle =
@@ -132,6 +132,43 @@ pub(super) fn tally(tally: &Tally, dry_run: bool) -> anyhow::Result<()> {
     super::say(&format!(
         "{} {would}done, {} not",
         tally.done, tally.refused
+    ));
+    Ok(())
+}
+
+/// What links would do.
+pub(super) fn what_if(tried: &LinkDryRun) -> anyhow::Result<()> {
+    for link in &tried.refused {
+        super::say(&format!(
+            "{} {} would be refused: {}",
+            link.kind, link.external_id, link.why
+        ));
+    }
+    if !tried.sums.is_empty() {
+        let mut table = table(&["now", "then", "customer", "payments", "net"]);
+        for sum in &tried.sums {
+            table.add_row(vec![
+                sum.before.to_owned(),
+                sum.after.to_owned(),
+                sum.customer_key.clone().unwrap_or_else(|| "-".to_owned()),
+                sum.payments.to_string(),
+                money(sum.currency, sum.net),
+            ]);
+        }
+        for column in [3, 4] {
+            if let Some(column) = table.column_mut(column) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        print(&table.to_string())?;
+    }
+    let more = match tried.not_looked_at {
+        0 => String::new(),
+        more => format!(", and about {more} more as their turn comes"),
+    };
+    super::say(&format!(
+        "nothing was written; {} links would be new, {} payments would be looked at again{more}",
+        tried.changed, tried.payments
     ));
     Ok(())
 }

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::args::{Command, Filters, Link, Sandbox as SandboxArgs, Selection};
-use super::{DONE, FAILED, FOUND, Talk, explain_error, report, say, show};
+use super::args::{Command, Filters, Sandbox as SandboxArgs, Selection};
+use super::{DONE, FAILED, Talk, explain_error, link, report, say, show};
 use crate::app::App;
 use crate::config::Env;
-use crate::ledger::{Decision, NewLink, Statement, Word};
+use crate::ledger::{Decision, Statement, Word};
 use crate::ops::{self, UsageError, Whom};
 use crate::sandbox::{Duplicates, Sandbox, Settings};
 use crate::time::Clock;
@@ -28,7 +28,7 @@ pub(super) async fn run(app: &App, command: Command, talk: Talk) -> anyhow::Resu
         }
         Command::Export { narrow, customer } => super::import::export(app, &narrow, customer).await,
         Command::Import(args) => super::import::run(app, &args, talk).await,
-        Command::Link(link) => self::link(app, link, talk).await,
+        Command::Link(args) => link::run(app, args, talk).await,
         Command::Backup { file } => back_up(app, &file, talk).await,
         Command::Unlink {
             source,
@@ -151,17 +151,21 @@ async fn payments(app: &App, filters: &Filters, talk: Talk) -> anyhow::Result<u8
     let mut text = filters.narrow.text(filters.customer.clone());
     text.cursor.clone_from(&filters.cursor);
     text.limit.clone_from(&filters.limit);
-    let (filter, limit) = text.read(app.clock.now())?;
-    let page = ops::payments(&app.ledger, filter, limit, true)
+    text.q.clone_from(&filters.search);
+    text.provider.clone_from(&filters.provider);
+    let (filter, limit) = text.read(app.clock.now(), true)?;
+    let list = ops::payments(&app.ledger, filter, limit, true)
         .await
         .map_err(explain_error)?;
-    let next = page.next_cursor.map(|cursor| cursor.to_string());
     if talk.json {
-        talk.json(&serde_json::json!({"items": page.items, "next_cursor": next}))?;
+        talk.json(&list)?;
         return Ok(DONE);
     }
-    show::payments(&page.items)?;
-    if let Some(cursor) = next {
+    show::payments(&list.items)?;
+    if list.cut {
+        say("more begin like this than were looked at; write more of it");
+    }
+    if let Some(cursor) = list.next_cursor {
         say(&format!("there are more: --cursor {cursor}"));
     }
     Ok(DONE)
@@ -204,7 +208,7 @@ async fn decide(
             payment_id: payment_id.clone(),
         },
         (None, None) if selection.all || !text.is_empty() => {
-            Whom::Many(text.read(app.clock.now())?.0)
+            Whom::Many(text.read(app.clock.now(), true)?.0)
         }
         _ => {
             let forms = "say which payments: SOURCE ID, a filter such as --state, or --all";
@@ -230,147 +234,6 @@ async fn decide(
     } else {
         DONE
     })
-}
-
-async fn link(app: &App, args: Link, talk: Talk) -> anyhow::Result<u8> {
-    if let Some(file) = &args.csv {
-        return link_file(app, &args, file).await;
-    }
-    let (Some(kind), Some(external_id), Some(customer_key)) = (
-        args.kind.clone(),
-        args.external_id.clone(),
-        args.customer_key.clone(),
-    ) else {
-        return Err(
-            UsageError("link takes SOURCE KIND EXTERNAL_ID CUSTOMER_KEY".to_owned()).into(),
-        );
-    };
-    let amount = ops::amount(args.amount, args.currency.as_deref())?;
-    let link = new_link(&args, kind, external_id, customer_key, amount);
-    let (view, changed, payments) = ops::link(&app.ledger, link, word(app, ""))
-        .await
-        .map_err(explain_error)?;
-    match talk.json {
-        true => {
-            talk.json(&serde_json::json!({"link": view, "changed": changed, "payments": payments}))?
-        }
-        false => say(&format!(
-            "{}; {payments} payments were looked at again",
-            if changed {
-                "linked"
-            } else {
-                "it was linked so before"
-            }
-        )),
-    }
-    Ok(DONE)
-}
-
-fn new_link(
-    args: &Link,
-    kind: String,
-    external_id: String,
-    customer_key: String,
-    amount: Option<(crate::money::Minor, crate::money::Currency)>,
-) -> NewLink {
-    NewLink {
-        source: args.source.clone(),
-        kind,
-        external_id,
-        customer_key: customer_key.trim().to_owned(),
-        amount,
-        replace: args.replace || args.move_forwarded,
-        move_forwarded: args.move_forwarded,
-    }
-}
-
-/// The columns that a file of links must have.
-const LINK_COLUMNS: [&str; 3] = ["kind", "external_id", "customer_key"];
-
-/// One line of a file of links.
-#[derive(serde::Deserialize)]
-struct LinkLine {
-    kind: String,
-    external_id: String,
-    customer_key: String,
-    amount: Option<i64>,
-    currency: Option<String>,
-}
-
-/// How far the lines of a file were counted. The reader's own count is of the
-/// place where it began to look, before line ends and empty lines.
-#[derive(Default)]
-struct Place {
-    byte: usize,
-    line_ends: usize,
-}
-
-impl Place {
-    /// The line, from 1, of the record that was looked for from byte `from`.
-    fn line_of(&mut self, bytes: &[u8], from: Option<u64>) -> usize {
-        let from = from.and_then(|from| usize::try_from(from).ok());
-        let from = from.unwrap_or(self.byte).clamp(self.byte, bytes.len());
-        let ends = bytes[from..].iter().take_while(|b| b"\r\n".contains(b));
-        let starts = from + ends.count();
-        let passed = &bytes[self.byte..starts];
-        self.line_ends += passed.iter().filter(|b| **b == b'\n').count();
-        self.byte = starts;
-        self.line_ends + 1
-    }
-}
-
-/// Bad lines never stop good ones; each is named with its line and reason.
-async fn link_file(app: &App, args: &Link, file: &Path) -> anyhow::Result<u8> {
-    let bytes =
-        std::fs::read(file).map_err(|error| UsageError(format!("{}: {error}", file.display())))?;
-    let mut reader = csv::ReaderBuilder::new()
-        .trim(csv::Trim::All)
-        .from_reader(bytes.as_slice());
-    let head = reader
-        .headers()
-        .map_err(|error| UsageError(format!("{}: {error}", file.display())))?
-        .clone();
-    // A wrong head would make every line wrong: it stops the file.
-    let missing = LINK_COLUMNS
-        .iter()
-        .find(|column| !head.iter().any(|it| it == **column));
-    if let Some(column) = missing {
-        let why = format!("{}: there is no column {column}", file.display());
-        return Err(UsageError(why).into());
-    }
-    let (mut done, mut bad) = (0_usize, 0_usize);
-    let mut place = Place::default();
-    for record in reader.records() {
-        let (at, line) = match record {
-            Ok(record) => (
-                record.position().map(csv::Position::byte),
-                record.deserialize::<LinkLine>(Some(&head)),
-            ),
-            Err(error) => (error.position().map(csv::Position::byte), Err(error)),
-        };
-        let at = place.line_of(&bytes, at);
-        let result = match line {
-            Ok(line) => link_line(app, args, line).await,
-            Err(error) => Err(error.to_string()),
-        };
-        match result {
-            Ok(()) => done += 1,
-            Err(why) => {
-                bad += 1;
-                say(&format!("line {at}: {why}"));
-            }
-        }
-    }
-    say(&format!("{done} links stand, {bad} lines were rejected"));
-    Ok(if bad > 0 { FOUND } else { DONE })
-}
-
-async fn link_line(app: &App, args: &Link, line: LinkLine) -> Result<(), String> {
-    let amount =
-        ops::amount(line.amount, line.currency.as_deref()).map_err(|error| error.to_string())?;
-    let link = new_link(args, line.kind, line.external_id, line.customer_key, amount);
-    let linked = ops::link(&app.ledger, link, word(app, "")).await;
-    linked.map(|_| ()).map_err(|error| error.to_string())
 }
 
 pub(super) async fn sandbox(args: SandboxArgs, env: &Env) -> anyhow::Result<u8> {

@@ -1,4 +1,5 @@
-//! The admin API: payments, their stories, links, refunds and decisions.
+//! The admin listener: its routes, what they share, figures for machines and
+//! payments that the merchant states itself.
 //!
 //! Every route has one role. What it does is in `ops`, which the command line
 //! shares; here texts become arguments and errors become problems.
@@ -6,26 +7,23 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::extract::{Path, State};
 use axum::routing::{get, post, put};
-use axum::{Extension, Json, Router};
+use axum::{Json, Router};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::access::{Access, Caller, guard_host, require};
 use super::problem::Problem;
-use super::{closed, pages, report};
+use super::{closed, links, pages, payments, report};
 use crate::app::App;
 use crate::config::Role;
 use crate::ledger::book::STATES;
-use crate::ledger::{Decision, LedgerError, NewLink, Word};
+use crate::ledger::{LedgerError, Word};
 use crate::metrics::{self, Metrics};
 use crate::money::{LARGEST_MINOR, Minor};
-use crate::ops::{self, FilterText, StatedPayment, UsageError, Whom};
+use crate::ops::{self, ListError, StatedPayment, UsageError};
 
 /// The longest body of an API call, in bytes: links and decisions are short.
 const BODY_MOST_BYTES: usize = 64 * 1024;
@@ -48,22 +46,30 @@ pub fn router(app: App, access: &Arc<Access>, metrics: Option<Metrics>) -> Route
     let pages = pages::router(&app, access);
     let admin = Arc::new(Admin { app, metrics });
     let viewer = Router::new()
-        .route("/api/v1/payments", get(payments))
-        .route("/api/v1/payments/{source}/{payment_id}", get(story))
+        .route("/api/v1/payments", get(payments::payments))
+        .route("/api/v1/payments.csv", get(payments::payments_csv))
+        .route("/api/v1/unattributed", get(payments::unattributed))
+        .route(
+            "/api/v1/payments/{source}/{payment_id}",
+            get(payments::story),
+        )
         .merge(report::routes());
     let operator = Router::new()
         .route(
             "/api/v1/payments/{source}/{payment_id}/refunds",
-            post(refund),
+            post(payments::refund),
         )
         .route(
             "/api/v1/payments/{source}/{payment_id}/{decision}",
-            post(decide),
+            post(payments::decide),
         );
     let linker = Router::new().route(
         "/api/v1/sources/{source}/links/{kind}/{external_id}",
-        put(put_link).get(get_link).delete(delete_link),
+        put(links::put_link)
+            .get(links::get_link)
+            .delete(links::delete_link),
     );
+    let linker = linker.route("/api/v1/sources/{source}/links", get(links::list));
     let linker = linker.route(
         "/v1/customers/{customer_key}/transactions",
         post(state_payment),
@@ -97,6 +103,15 @@ impl From<LedgerError> for Problem {
     }
 }
 
+impl From<ListError> for Problem {
+    fn from(error: ListError) -> Problem {
+        match error {
+            ListError::Usage(error) => error.into(),
+            ListError::Ledger(error) => error.into(),
+        }
+    }
+}
+
 impl From<UsageError> for Problem {
     fn from(error: UsageError) -> Problem {
         Problem::bad_request(error.0)
@@ -104,7 +119,7 @@ impl From<UsageError> for Problem {
 }
 
 /// Reads a JSON body; an error says where it is wrong.
-fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
+pub(super) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     if body.len() > BODY_MOST_BYTES {
         return Err(Problem::too_large(BODY_MOST_BYTES));
     }
@@ -114,7 +129,7 @@ fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
 }
 
 /// An empty body counts as an empty object.
-fn read_or_empty<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
+pub(super) fn read_or_empty<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     match body.is_empty() {
         true => read(&Bytes::from_static(b"{}")),
         false => read(body),
@@ -128,178 +143,6 @@ impl Admin {
             why: why.to_owned(),
             at: self.app.clock.now(),
         }
-    }
-}
-
-async fn payments(
-    State(admin): State<Arc<Admin>>,
-    Extension(caller): Extension<Caller>,
-    filter: Result<Query<FilterText>, QueryRejection>,
-) -> Result<Json<Value>, Problem> {
-    let Query(filter) = filter.map_err(|error| Problem::bad_request(error.body_text()))?;
-    let (filter, limit) = filter.read(admin.app.clock.now())?;
-    let plain = caller.role == Role::Operator;
-    let page = ops::payments(&admin.app.ledger, filter, limit, plain).await?;
-    let next_cursor = page.next_cursor.map(|cursor| cursor.to_string());
-    Ok(Json(
-        json!({"items": page.items, "next_cursor": next_cursor}),
-    ))
-}
-
-async fn story(
-    State(admin): State<Arc<Admin>>,
-    Extension(caller): Extension<Caller>,
-    Path((source, id)): Path<(String, String)>,
-) -> Result<Response, Problem> {
-    let plain = caller.role == Role::Operator;
-    let story = ops::story(&admin.app.ledger, &source, &id, plain).await?;
-    Ok(Json(story).into_response())
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LinkBody {
-    customer_key: String,
-    amount: Option<Minor>,
-    currency: Option<String>,
-}
-
-async fn put_link(
-    State(admin): State<Arc<Admin>>,
-    Extension(caller): Extension<Caller>,
-    Path((source, kind, external_id)): Path<(String, String, String)>,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    let body: LinkBody = read(&body)?;
-    let link = NewLink {
-        source: source.clone(),
-        kind,
-        external_id,
-        customer_key: body.customer_key.trim().to_owned(),
-        amount: ops::amount(body.amount, body.currency.as_deref())?,
-        replace: false,
-        move_forwarded: false,
-    };
-    let word = admin.word(&caller, "");
-    let (view, changed, payments) = ops::link(&admin.app.ledger, link, word).await?;
-    admin.app.wake(&source);
-    let status = if changed {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
-    let answer = json!({"link": view, "changed": changed, "payments": payments});
-    Ok((status, Json(answer)).into_response())
-}
-
-async fn get_link(
-    State(admin): State<Arc<Admin>>,
-    Path((source, kind, external_id)): Path<(String, String, String)>,
-) -> Result<Json<Value>, Problem> {
-    let mut links = admin.app.ledger.links(&source, &kind, &external_id).await?;
-    match links.is_empty() {
-        true => Err(Problem::not_found("there is no such link")),
-        false => Ok(Json(json!(links.remove(0)))),
-    }
-}
-
-async fn delete_link(
-    State(admin): State<Arc<Admin>>,
-    Extension(caller): Extension<Caller>,
-    Path((source, kind, external_id)): Path<(String, String, String)>,
-) -> Result<StatusCode, Problem> {
-    let word = admin.word(&caller, "");
-    // Deleting twice is deleting once.
-    match admin
-        .app
-        .ledger
-        .unlink(&source, &kind, &external_id, word)
-        .await
-    {
-        Ok(_) | Err(LedgerError::NotFound(_)) => Ok(StatusCode::NO_CONTENT),
-        Err(error) => Err(error.into()),
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RefundBody {
-    refund_id: String,
-    amount: Minor,
-}
-
-async fn refund(
-    State(admin): State<Arc<Admin>>,
-    Extension(caller): Extension<Caller>,
-    Path((source, payment_id)): Path<(String, String)>,
-    body: Bytes,
-) -> Result<Json<Value>, Problem> {
-    let body: RefundBody = read(&body)?;
-    let word = admin.word(&caller, "");
-    let of = (source.as_str(), payment_id.as_str());
-    let decided = ops::refund(&admin.app.ledger, of, body.refund_id, body.amount, word).await?;
-    admin.app.wake(&source);
-    Ok(Json(json!(decided)))
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct DecisionBody {
-    #[serde(default)]
-    pub(super) reason: String,
-    #[serde(default)]
-    pub(super) leave: bool,
-    #[serde(default)]
-    pub(super) accept: bool,
-    pub(super) policy: Option<String>,
-    pub(super) customer: Option<String>,
-}
-
-impl DecisionBody {
-    pub(super) fn decision(&self, word: &str) -> Result<Decision, Problem> {
-        match (word, self.accept, &self.policy, &self.customer) {
-            ("retry", false, None, None) => Ok(Decision::Retry),
-            ("skip", false, None, None) if self.reason.trim().is_empty() => {
-                Err(Problem::unprocessable("skip takes a \"reason\""))
-            }
-            ("skip", false, None, None) => Ok(Decision::Skip { leave: self.leave }),
-            ("release", true, None, None) => Ok(Decision::Accept),
-            ("release", false, Some(policy), None) => Ok(Decision::Policy {
-                policy: ops::policy(policy)?,
-            }),
-            ("release", false, None, Some(customer)) => Ok(Decision::Customer {
-                customer: customer.trim().to_owned(),
-            }),
-            ("release", ..) => Err(Problem::unprocessable(
-                "release takes exactly one of \"accept\": true, \"policy\" and \"customer\"",
-            )),
-            ("retry" | "skip", ..) => Err(Problem::unprocessable("a field that is not for this")),
-            _ => Err(Problem::not_found("there is nothing at this path")),
-        }
-    }
-}
-
-async fn decide(
-    State(admin): State<Arc<Admin>>,
-    Extension(caller): Extension<Caller>,
-    Path((source, payment_id, word)): Path<(String, String, String)>,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    let body: DecisionBody = read_or_empty(&body)?;
-    let decision = body.decision(&word)?;
-    let said = admin.word(&caller, body.reason.trim());
-    let whom = Whom::One {
-        source: source.clone(),
-        payment_id,
-    };
-    let tally = ops::decide(&admin.app.ledger, whom, decision, said, false).await?;
-    admin.app.wake(&source);
-    match tally.lines.into_iter().next() {
-        Some(line) => match &line.refused {
-            Some(why) => Err(Problem::conflict(why.clone())),
-            None => Ok(Json(json!(line)).into_response()),
-        },
-        None => Err(Problem::not_found("there is no such payment")),
     }
 }
 

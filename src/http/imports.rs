@@ -10,22 +10,22 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt as _;
 
 use super::access::{Access, Caller, require};
 use super::api::Admin;
 use super::limits::broken;
+use super::links::PageText;
 use super::problem::Problem;
 use crate::app::App;
 use crate::config::Role;
 use crate::import::queue::SaidOfFile;
 use crate::import::settings;
-use crate::import::view::view;
-use crate::ledger::imports::{Arrived, NewImport};
-use crate::time::SECOND_MS;
+use crate::ledger::imports::NewImport;
+use crate::ops::imports::{self, ImportList, ImportView};
 
 /// One MiB, in bytes.
 const MIB: usize = 1024 * 1024;
@@ -34,7 +34,9 @@ const MIB: usize = 1024 * 1024;
 pub(super) fn router(access: &Arc<Access>) -> Router<Arc<Admin>> {
     let operator = Router::new().route("/api/v1/imports", post(add));
     let operator = operator.route("/api/v1/imports/{id}/report", get(report));
-    let viewer = Router::new().route("/api/v1/imports/{id}", get(show));
+    let viewer = Router::new()
+        .route("/api/v1/imports", get(list))
+        .route("/api/v1/imports/{id}", get(show));
     require(Role::Operator, access, operator).merge(require(Role::Viewer, access, viewer))
 }
 
@@ -50,6 +52,14 @@ struct ImportQuery {
     no_forward: bool,
 }
 
+/// A file that was taken.
+#[derive(Serialize)]
+struct ImportAnswer {
+    /// Its number, as text.
+    id: String,
+    state: &'static str,
+}
+
 async fn add(
     State(admin): State<Arc<Admin>>,
     Extension(caller): Extension<Caller>,
@@ -63,33 +73,65 @@ async fn add(
         dry_run: query.dry_run,
         no_forward: query.no_forward,
     };
-    let app = &admin.app;
-    settings::options(&app.config, &query.source, &said.said())
-        .map_err(|refused| Problem::bad_request(refused.0))?;
-    let spool = take(app, body).await?;
-    let new = NewImport {
-        source: query.source,
-        spool,
-        said: serde_json::to_string(&said).unwrap_or_default(),
-        who: caller.name.to_string(),
-    };
-    let import = app.ledger.add_import(new).await?;
-    app.imports.wake();
+    let import = add_file(&admin.app, &caller, (query.source, &said), body).await?;
     let place = format!("/api/v1/imports/{import}");
-    let answer = json!({"id": import.to_string(), "state": "waiting"});
+    let answer = ImportAnswer {
+        id: import.to_string(),
+        state: "waiting",
+    };
     let head = [(header::LOCATION, place)];
     Ok((StatusCode::ACCEPTED, head, Json(answer)).into_response())
 }
 
-/// Writes the body to the folder as it comes; answers its name there. What
-/// breaks off leaves nothing.
-async fn take(app: &App, body: Body) -> Result<String, Problem> {
+/// A file on its way here.
+pub(super) trait Pieces {
+    /// The next piece of it; `None` at its end.
+    async fn next(&mut self) -> Result<Option<Bytes>, Problem>;
+}
+
+impl Pieces for Body {
+    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        while let Some(frame) = self.frame().await {
+            let frame = frame.map_err(|error| broken(&error))?;
+            // Trailers say nothing about money.
+            if let Ok(piece) = frame.into_data() {
+                return Ok(Some(piece));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Takes a file and puts it at the end of the queue; answers its number.
+pub(super) async fn add_file(
+    app: &App,
+    caller: &Caller,
+    (source, said): (String, &SaidOfFile),
+    pieces: impl Pieces,
+) -> Result<i64, Problem> {
+    settings::options(&app.config, &source, &said.said())
+        .map_err(|refused| Problem::bad_request(refused.0))?;
+    let spool = take(app, pieces).await?;
+    let new = NewImport {
+        source,
+        spool,
+        said: serde_json::to_string(said).unwrap_or_default(),
+        who: caller.name.to_string(),
+    };
+    let import = app.ledger.add_import(new).await?;
+    app.imports.wake();
+    Ok(import)
+}
+
+/// Writes a file to the folder as it comes; answers its name there. What breaks
+/// off leaves nothing.
+async fn take(app: &App, pieces: impl Pieces) -> Result<String, Problem> {
     let cannot = |error: std::io::Error| {
         tracing::error!(%error, "a file for an import cannot be kept");
         Problem::unavailable("the file cannot be kept beside the ledger", 60)
     };
     let (name, path) = app.imports.new_spool().map_err(cannot)?;
-    let written = write(app, body, &path).await;
+    let written = write(app, pieces, &path).await;
     match written {
         Ok(()) => Ok(name),
         Err(error) => {
@@ -120,16 +162,16 @@ impl From<std::io::Error> for NotWritten {
     }
 }
 
-async fn write(app: &App, mut body: Body, path: &std::path::Path) -> Result<(), NotWritten> {
+async fn write(
+    app: &App,
+    mut pieces: impl Pieces,
+    path: &std::path::Path,
+) -> Result<(), NotWritten> {
     let most = usize::try_from(app.config.http.import_most_mib).unwrap_or(usize::MAX);
     let most = most.saturating_mul(MIB);
     let mut file = tokio::fs::File::create(path).await?;
     let mut size = 0_usize;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| NotWritten::Sender(broken(&error)))?;
-        let Ok(piece) = frame.into_data() else {
-            continue;
-        };
+    while let Some(piece) = pieces.next().await.map_err(NotWritten::Sender)? {
         size = size.saturating_add(piece.len());
         if size > most {
             return Err(NotWritten::Sender(Problem::too_large(most)));
@@ -140,48 +182,28 @@ async fn write(app: &App, mut body: Body, path: &std::path::Path) -> Result<(), 
     Ok(())
 }
 
-/// The import of a path's number.
-async fn find(admin: &Admin, id: &str) -> Result<Arrived, Problem> {
-    let number = id.parse::<i64>();
-    let number = number.map_err(|_| Problem::not_found("there is no such import"))?;
-    Ok(admin.app.ledger.import(number).await?)
+async fn list(
+    State(admin): State<Arc<Admin>>,
+    page: Result<Query<PageText>, QueryRejection>,
+) -> Result<Json<ImportList>, Problem> {
+    let Query(page) = page.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let (cursor, limit) = (page.cursor.as_deref(), page.limit.as_deref());
+    Ok(Json(imports::imports(&admin.app, cursor, limit).await?))
 }
 
 async fn show(
     State(admin): State<Arc<Admin>>,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    let arrived = find(&admin, &id).await?;
-    let app = &admin.app;
-    let said: SaidOfFile = serde_json::from_str(&arrived.said).unwrap_or_default();
-    let file = format!("api-{}", arrived.import);
-    let came = match (&arrived.came, app.imports.came(arrived.import)) {
-        (Some(came), _) => serde_json::from_str(came).unwrap_or(Value::Null),
-        (None, Some(came)) => view(app, said.dry_run, &file, &arrived.source, &came),
-        (None, None) => Value::Null,
-    };
-    Ok(Json(json!({
-        "id": arrived.import.to_string(),
-        "source": arrived.source,
-        "state": arrived.state,
-        "reason": arrived.outcome,
-        "dry_run": said.dry_run,
-        "no_forward": said.no_forward,
-        "who": arrived.who,
-        "begun_at": arrived.said_at.to_string(),
-        "ended_at": arrived.ended_at.map(|at| at.to_string()),
-        "seconds": arrived.ended_at.map(|at| at.since(arrived.said_at) / SECOND_MS),
-        "result": came,
-        "report": format!("/api/v1/imports/{}/report", arrived.import),
-    })))
+) -> Result<Json<ImportView>, Problem> {
+    Ok(Json(imports::import(&admin.app, &id).await?.1))
 }
 
 /// The report as CSV, as far as it is written.
-async fn report(
+pub(super) async fn report(
     State(admin): State<Arc<Admin>>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let arrived = find(&admin, &id).await?;
+    let (arrived, _) = imports::import(&admin.app, &id).await?;
     let path = admin.app.imports.report(&arrived);
     let file = tokio::fs::File::open(&path)
         .await

@@ -7,9 +7,11 @@ pub mod access;
 pub mod api;
 mod imports;
 pub mod limits;
+mod links;
 pub mod listen;
 pub mod origin;
 mod pages;
+mod payments;
 mod problem;
 mod report;
 #[cfg(test)]

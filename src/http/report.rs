@@ -29,7 +29,7 @@ pub(super) fn routes() -> Router<Arc<Admin>> {
         .route("/api/v1/summary", get(summary))
 }
 
-async fn report(
+pub(super) async fn report(
     State(admin): State<Arc<Admin>>,
     Extension(caller): Extension<Caller>,
     asked: Result<Query<ReportText>, QueryRejection>,

@@ -17,13 +17,17 @@ pub mod export;
 mod figures;
 pub mod imports;
 mod inquiry;
+pub mod list;
 mod people;
+mod reads;
 mod revenue;
 pub mod rows;
 mod sqlite;
 mod state;
 pub mod story;
 mod turn;
+pub mod unattributed;
+pub mod what_if;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,17 +37,16 @@ pub use compare::{Comparison, Difference, Differs, Unlisted};
 pub use delivery::{Delivery, Recorded, Taken};
 pub use figures::{BooksLine, DestinationFigures, OPEN_MOST, Overview, SourceFigures, Summary};
 pub use inquiry::{Answer, Asking};
-pub use people::{Decided, Decision, Filter, LinkView, Linked, NewLink, Page, Statement, Word};
+pub use list::{Cursor, Filter, Page, Search};
+pub use people::{Decided, Decision, LinkPlace, LinkView, Linked, NewLink, Statement, Word};
 pub use turn::{
     Begun, Binding, Bound, Claim, Note, Outgoing, ReadBack, Seen, Settled, Turn, Unknown,
 };
 
 use crate::day::Zone;
 use crate::destination::{self, Outcome};
-use crate::report::{Question, Report};
 use crate::time::{Clock, Time};
 use book::SourceTerms;
-use story::Story;
 
 /// The terms of every configured source by its name.
 pub type AllTerms = BTreeMap<String, SourceTerms>;
@@ -291,7 +294,7 @@ impl Ledger {
         decision: Decision,
         word: Word,
         dry_run: bool,
-    ) -> Result<(Vec<Decided>, Option<i64>), LedgerError> {
+    ) -> Result<(Vec<Decided>, Option<Cursor>), LedgerError> {
         self.store().decide(filter, decision, word, dry_run).await
     }
 
@@ -309,14 +312,6 @@ impl Ledger {
         self.store()
             .state(source, payment_id, statement, word)
             .await
-    }
-
-    /// A page of payments, newest recorded first.
-    ///
-    /// # Errors
-    /// As the store's.
-    pub async fn payments(&self, filter: Filter, limit: usize) -> Result<Page, LedgerError> {
-        self.store().payments(filter, limit).await
     }
 
     /// Puts a file that arrived at the end of the list; answers its number.
@@ -346,47 +341,6 @@ impl Ledger {
         failed: Option<String>,
     ) -> Result<(), LedgerError> {
         self.store().end_import(import, came, failed).await
-    }
-
-    /// A file by its number.
-    ///
-    /// # Errors
-    /// [`LedgerError::NotFound`].
-    pub async fn import(&self, import: i64) -> Result<imports::Arrived, LedgerError> {
-        self.store().import(import).await
-    }
-
-    /// The columns that an export of these payments needs.
-    ///
-    /// # Errors
-    /// As the store's.
-    pub async fn export_columns(
-        &self,
-        filter: Filter,
-    ) -> Result<export::ExportColumns, LedgerError> {
-        self.store().export_columns(filter).await
-    }
-
-    /// A page of payments with all that was stated about them, oldest recorded
-    /// first, after the row `after`.
-    ///
-    /// # Errors
-    /// As the store's.
-    pub async fn export(
-        &self,
-        filter: Filter,
-        after: i64,
-    ) -> Result<export::ExportPage, LedgerError> {
-        self.store().export(filter, after).await
-    }
-
-    /// The whole story of one payment, by its id, one of its aliases or the id
-    /// of a delivery.
-    ///
-    /// # Errors
-    /// [`LedgerError::NotFound`].
-    pub async fn story(&self, source: &str, id: &str) -> Result<Story, LedgerError> {
-        self.store().story(source, id).await
     }
 
     /// Compares one page of the destination's own list with what the ledger
@@ -478,38 +432,6 @@ impl Ledger {
     /// As the store's.
     pub async fn end_adoption(&self, comparison: Comparison) -> Result<(), LedgerError> {
         self.store().end_adoption(comparison).await
-    }
-
-    /// Figures for metrics and summaries.
-    ///
-    /// # Errors
-    /// As the store's.
-    pub async fn summary(&self) -> Result<Summary, LedgerError> {
-        self.store().summary().await
-    }
-
-    /// Where the ledger's days begin and end.
-    #[must_use]
-    pub fn report_zone(&self) -> &Zone {
-        self.store().report_zone()
-    }
-
-    /// What the money comes to, by partner, customer, source, day or month. In the
-    /// ledger's own zone it is read from roll-ups; in another one from all
-    /// payments, which takes longer and is no single moment of the ledger.
-    ///
-    /// # Errors
-    /// As the store's.
-    pub async fn report(&self, question: Question) -> Result<Report, LedgerError> {
-        self.store().report(question).await
-    }
-
-    /// The figures of the overview, which cost the same at any number of payments.
-    ///
-    /// # Errors
-    /// As the store's.
-    pub async fn overview(&self) -> Result<Overview, LedgerError> {
-        self.store().overview().await
     }
 
     /// The next provider's customer id to be written to `destination`.

@@ -4,38 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::book::State;
-use super::story::PaymentView;
 use crate::money::{Currency, Minor};
 use crate::plan::Policy;
 use crate::time::Time;
-
-/// Which payments are meant.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// In this state.
-    pub state: Option<State>,
-    /// Of this source.
-    pub source: Option<String>,
-    /// With this payment id.
-    pub payment_id: Option<String>,
-    /// For this customer key.
-    pub customer: Option<String>,
-    /// Money moved at or after.
-    pub since: Option<Time>,
-    /// Money moved before.
-    pub until: Option<Time>,
-    /// Rows after this cursor.
-    pub cursor: Option<i64>,
-}
-
-/// A page of payments.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// Newest recorded first.
-    pub items: Vec<PaymentView>,
-    /// Where the next page starts.
-    pub next_cursor: Option<i64>,
-}
 
 /// Who says something and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,6 +124,17 @@ pub struct LinkView {
     pub by_word: bool,
 }
 
+/// A link's place among those of its source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkPlace {
+    /// The id.
+    pub external_id: String,
+    /// The kind of id.
+    pub kind: String,
+    /// Whose word it is, as the ledger has it.
+    pub scope: String,
+}
+
 /// What a link did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Linked {
@@ -160,6 +142,8 @@ pub struct Linked {
     pub changed: bool,
     /// How many payments were looked at again.
     pub payments: usize,
+    /// How many more were only marked: each is looked at when its turn comes.
+    pub marked: usize,
     /// The link as stored.
     pub link: LinkView,
 }

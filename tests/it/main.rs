@@ -24,6 +24,7 @@ mod inquire;
 mod intake;
 mod keyset;
 mod ledger;
+mod lists;
 mod mutants;
 mod orders;
 mod outage;

@@ -39,6 +39,15 @@ impl Fields {
             .filter(|text| !text.is_empty())
     }
 
+    /// All fields that say something, by name and text.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self
+            .0
+            .iter()
+            .map(|(name, text)| (name.as_str(), text.trim()));
+        pairs.filter(|(_, text)| !text.is_empty())
+    }
+
     /// Whether a box is ticked or a button was pressed.
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(key, _)| key == name)
@@ -52,7 +61,7 @@ pub(super) struct Sent {
 }
 
 /// Why a form is not taken.
-fn stale() -> Problem {
+pub(super) fn stale() -> Problem {
     Problem::forbidden("the form is not of this session; open the page again and repeat it")
 }
 

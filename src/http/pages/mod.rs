@@ -9,6 +9,7 @@
 mod assets;
 mod chart;
 mod form;
+mod imports;
 mod links;
 mod overview;
 mod payment;
@@ -17,6 +18,7 @@ mod range;
 mod report;
 mod session;
 mod sign_in;
+mod unattributed;
 mod words;
 
 use std::sync::Arc;
@@ -47,9 +49,11 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; i
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// The menu: where it leads, what it says, and the part of the page that it is.
-pub(super) const MENU: [(&str, &str, &str); 3] = [
+pub(super) const MENU: [(&str, &str, &str); 5] = [
     ("/", "Overview", "overview"),
     ("/payments", "Payments", "payments"),
+    ("/unattributed", "Unattributed", "unattributed"),
+    ("/imports", "Imports", "imports"),
     ("/report", "Report", "report"),
 ];
 
@@ -86,13 +90,22 @@ pub(super) fn router(app: &App, access: &Arc<Access>) -> Router<Arc<Admin>> {
     let viewer = Router::new()
         .route("/", get(overview::show))
         .route("/payments", get(payments::show))
+        .route("/payments.csv", get(super::payments::payments_csv))
+        .route("/report.json", get(super::report::report))
+        .route("/unattributed", get(unattributed::show))
+        .route("/imports", get(imports::show))
+        .route("/imports/{id}", get(imports::one))
         .route("/payments/{source}/{payment_id}", get(payment::show))
         .route("/report", get(report::show))
         .route("/sign-out", post(sign_in::end));
-    let operator = Router::new().route(
-        "/payments/{source}/{payment_id}/{decision}",
-        post(payment::decide),
-    );
+    let operator = Router::new()
+        .route(
+            "/payments/{source}/{payment_id}/{decision}",
+            post(payment::decide),
+        )
+        .route("/unattributed/link", post(unattributed::link))
+        .route("/imports/{id}/report.csv", get(super::imports::report))
+        .merge(imports::takes_files());
     let linker = Router::new().route("/links", get(links::show).post(links::add));
     let open = Router::new()
         .route("/sign-in", get(sign_in::show).post(sign_in::begin))
@@ -132,6 +145,7 @@ async fn let_in(
     if reads && request.headers().contains_key(AUTHORIZATION) {
         return match shell.access.check(request.headers(), need) {
             Ok(caller) => {
+                request.extensions_mut().insert(caller.clone());
                 request.extensions_mut().insert(Session::of_token(caller));
                 next.run(request).await
             }
@@ -156,6 +170,8 @@ async fn let_in(
         );
         return Refused(Problem::forbidden(why)).into_response();
     }
+    // For the API's own routes, of which some stand here too.
+    request.extensions_mut().insert(session.caller.clone());
     request.extensions_mut().insert(session);
     next.run(request).await
 }

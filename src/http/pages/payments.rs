@@ -17,7 +17,7 @@ use crate::ledger::story::PaymentView;
 use crate::ops::{self, FilterText};
 
 /// The filter's fields, as the API names them.
-const FIELDS: [&str; 5] = ["state", "source", "customer", "since", "until"];
+const FIELDS: [&str; 6] = ["q", "state", "source", "customer", "since", "until"];
 
 #[derive(Template)]
 #[template(path = "payments.html")]
@@ -29,8 +29,12 @@ struct PaymentsPage {
     rows: Vec<Row>,
     /// Where the next page is.
     older: Option<String>,
-    /// Where the first page is, from another one.
-    newest: Option<String>,
+    /// Where the page before is.
+    newer: Option<String>,
+    /// All of it as a file.
+    file: String,
+    /// Whether more begin like what was searched for than were looked at.
+    cut: bool,
 }
 
 /// One payment in a list.
@@ -84,8 +88,10 @@ pub(super) fn address(source: &str, payment_id: &str) -> String {
 fn asked(query: &Fields) -> FilterText {
     let text = |name: &str| query.one(name).map(str::to_owned);
     FilterText {
+        q: text("q"),
         state: text("state"),
         source: text("source"),
+        provider: text("provider"),
         customer_key: text("customer").or_else(|| text("customer_key")),
         since: text("since"),
         until: text("until"),
@@ -102,10 +108,10 @@ pub(super) async fn show(
     let app = &admin.app;
     let query = Fields::read(query.unwrap_or_default().as_bytes());
     let asked = asked(&query);
-    let (filter, limit) = asked.read(app.clock.now())?;
     let plain = session.caller.role == Role::Operator;
+    let (filter, limit) = asked.read(app.clock.now(), plain)?;
     let found = ops::payments(&app.ledger, filter, limit, plain).await?;
-    let keep = |cursor: Option<String>| {
+    let keep = |place: &str, cursor: Option<String>| {
         let mut text = form_urlencoded::Serializer::new(String::new());
         for name in FIELDS {
             if let Some(value) = query.one(name) {
@@ -115,7 +121,7 @@ pub(super) async fn show(
         if let Some(cursor) = cursor {
             text.append_pair("cursor", &cursor);
         }
-        format!("/payments?{}", text.finish())
+        format!("{place}?{}", text.finish())
     };
     page(&PaymentsPage {
         frame: Frame::new(&session, "payments", "Payments"),
@@ -124,8 +130,12 @@ pub(super) async fn show(
         rows: found.items.iter().map(Row::of).collect(),
         older: found
             .next_cursor
-            .map(|cursor| keep(Some(cursor.to_string()))),
-        newest: asked.cursor.is_some().then(|| keep(None)),
+            .map(|cursor| keep("/payments", Some(cursor))),
+        newer: found
+            .previous_cursor
+            .map(|cursor| keep("/payments", Some(cursor))),
+        file: keep("/payments.csv", None),
+        cut: found.cut,
         asked,
     })
 }

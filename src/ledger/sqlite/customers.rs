@@ -87,7 +87,7 @@ pub(super) const CUSTOMER_DUE: &str = "SELECT customer, customer_by FROM custome
 /// Who of an unknown customer's payments may be the probe.
 pub(super) const CUSTOMER_WAITING: &str = "SELECT payment FROM payments
     WHERE destination = ?1 AND customer = ?2 AND customer_by = ?3 AND state = 'unattributed'
-    ORDER BY payment LIMIT ?4";
+    ORDER BY occurred_at LIMIT ?4";
 
 impl Tx<'_> {
     /// One payment of a customer whom the destination did not know, once it is

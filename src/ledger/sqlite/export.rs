@@ -1,18 +1,22 @@
-//! Reading payments out, page by page in the order of their rows, with all that
-//! was stated about them.
+//! Reading payments out, page by page with all that was stated about them: in the
+//! order of their rows, so that none is missed, or in that of lists.
 
 use std::collections::BTreeSet;
 
-use rusqlite::{params, params_from_iter};
+use rusqlite::{Row as SqlRow, params, params_from_iter};
 
+use super::list::Order;
 use super::tx::Tx;
 use super::{LedgerError, Store};
-use crate::ledger::Filter;
 use crate::ledger::export::{ExportColumns, ExportPage, Exported, Named};
+use crate::ledger::list::{Cursor, Filter, Place};
 use crate::movement::Scope;
 
 /// Payments on one page: a snapshot is held no longer than that takes.
 const PAGE: usize = 500;
+
+/// Payments whose columns are looked for in one snapshot.
+const COLUMNS_PAGE: usize = 2_000;
 
 /// What ends the field of a clue that was made from another one by a rule.
 const PART: char = '~';
@@ -34,7 +38,27 @@ impl Store {
     ) -> Result<ExportPage, LedgerError> {
         self.read(move |tx| tx.export(&filter, after)).await
     }
+
+    /// As [`crate::ledger::Ledger::columns_shown`].
+    pub(in crate::ledger) async fn columns_shown(
+        &self,
+        filter: Filter,
+    ) -> Result<(ExportColumns, Option<Cursor>), LedgerError> {
+        self.read(move |tx| tx.columns_shown(&filter)).await
+    }
+
+    /// As [`crate::ledger::Ledger::export_shown`].
+    pub(in crate::ledger) async fn export_shown(
+        &self,
+        filter: Filter,
+    ) -> Result<(Vec<Exported>, Option<Cursor>), LedgerError> {
+        self.read(move |tx| tx.export_shown(&filter)).await
+    }
 }
+
+/// The columns of a [`Head`].
+const HEAD: &str = "payment, payment_id, reference, live, scope,
+     CASE customer_by WHEN 'key' THEN customer END";
 
 /// A payment's own columns of an export.
 struct Head {
@@ -44,6 +68,17 @@ struct Head {
     live: Option<bool>,
     scope: String,
     customer_key: Option<String>,
+}
+
+fn read_head(row: &SqlRow<'_>) -> rusqlite::Result<Head> {
+    Ok(Head {
+        payment: row.get(0)?,
+        payment_id: row.get(1)?,
+        reference: row.get(2)?,
+        live: row.get(3)?,
+        scope: row.get(4)?,
+        customer_key: row.get(5)?,
+    })
 }
 
 impl Tx<'_> {
@@ -71,21 +106,10 @@ impl Tx<'_> {
         let (condition, values) = self.condition(filter)?;
         // By the row alone: another index would have to be sorted.
         let sql = format!(
-            "SELECT payment, payment_id, reference, live, scope,
-                    CASE customer_by WHEN 'key' THEN customer END
-             FROM payments NOT INDEXED
+            "SELECT {HEAD} FROM payments NOT INDEXED
              WHERE payment > {after} AND {condition} ORDER BY payment LIMIT {PAGE}"
         );
-        let heads = self.all(&sql, params_from_iter(values), |row| {
-            Ok(Head {
-                payment: row.get(0)?,
-                payment_id: row.get(1)?,
-                reference: row.get(2)?,
-                live: row.get(3)?,
-                scope: row.get(4)?,
-                customer_key: row.get(5)?,
-            })
-        })?;
+        let heads = self.all(&sql, params_from_iter(values), read_head)?;
         let next = heads
             .last()
             .filter(|_| heads.len() == PAGE)
@@ -96,6 +120,56 @@ impl Tx<'_> {
             payments: payments?,
             next,
         })
+    }
+
+    fn export_shown(
+        &self,
+        filter: &Filter,
+    ) -> Result<(Vec<Exported>, Option<Cursor>), LedgerError> {
+        let (places, next) = self.shown(filter, PAGE)?;
+        let sql = format!("SELECT {HEAD} FROM payments WHERE payment = ?1");
+        let mut payments = Vec::with_capacity(places.len());
+        for place in places {
+            if let Some(head) = self.one(&sql, [place.payment], read_head)? {
+                payments.push(self.exported(head)?);
+            }
+        }
+        Ok((payments, next))
+    }
+
+    fn columns_shown(
+        &self,
+        filter: &Filter,
+    ) -> Result<(ExportColumns, Option<Cursor>), LedgerError> {
+        let (places, next) = self.shown(filter, COLUMNS_PAGE)?;
+        let (mut clues, mut aliases) = (BTreeSet::new(), BTreeSet::new());
+        for place in places {
+            let fields = "SELECT field FROM clues WHERE payment = ?1";
+            clues.extend(self.all(fields, [place.payment], |row| row.get::<_, String>(0))?);
+            let kinds = "SELECT kind, money FROM aliases WHERE payment = ?1";
+            aliases.extend(self.all(kinds, [place.payment], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?))
+            })?);
+        }
+        clues.retain(|field| !field.ends_with(PART));
+        let columns = ExportColumns {
+            clues: clues.into_iter().collect(),
+            aliases: aliases.into_iter().collect(),
+        };
+        Ok((columns, next))
+    }
+
+    /// A page in the order of lists, and where the next one begins.
+    fn shown(
+        &self,
+        filter: &Filter,
+        length: usize,
+    ) -> Result<(Vec<Place>, Option<Cursor>), LedgerError> {
+        let mut places = self.listed(filter, length + 1, Order::NewestFirst)?.places;
+        let more = places.len() > length;
+        places.truncate(length);
+        let next = places.last().filter(|_| more).copied().map(Cursor::after);
+        Ok((places, next))
     }
 
     fn exported(&self, head: Head) -> Result<Exported, LedgerError> {

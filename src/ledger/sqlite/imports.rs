@@ -58,6 +58,24 @@ impl Store {
         .await
     }
 
+    /// As [`crate::ledger::Ledger::imports`].
+    pub(in crate::ledger) async fn imports(
+        &self,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<(Vec<Arrived>, Option<i64>), LedgerError> {
+        self.read(move |tx| {
+            let before = before.unwrap_or(i64::MAX);
+            let one_more = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+            let mut files = tx.all(&newest(), params![before, one_more], read)?;
+            let more = files.len() > limit;
+            files.truncate(limit);
+            let next = files.last().filter(|_| more).map(|file| file.import);
+            Ok((files, next))
+        })
+        .await
+    }
+
     /// As [`crate::ledger::Ledger::import`].
     pub(in crate::ledger) async fn import(&self, import: i64) -> Result<Arrived, LedgerError> {
         self.read(move |tx| {
@@ -67,6 +85,11 @@ impl Store {
         })
         .await
     }
+}
+
+/// Files before a number, the newest first: the number is the table's key.
+fn newest() -> String {
+    format!("SELECT {COLUMNS} FROM imports WHERE import < ?1 ORDER BY import DESC LIMIT ?2")
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Arrived> {

@@ -294,7 +294,9 @@ impl Tx<'_> {
             Some(payment) if state == "answered" && self.drop_answered(payment)? => {}
             Some(payment) => touched.extend([payment]),
             // A question about a customer: its payments say what came of it.
-            None => self.release_waiting(source_row, &kind, &id, &mut touched)?,
+            None => {
+                self.release_waiting(source_row, &kind, &id, &mut touched)?;
+            }
         }
         self.fold_all(&touched)
     }

@@ -5,12 +5,12 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::params;
+use rusqlite::{Row as SqlRow, params};
 
 use super::record::{Origin, Place};
 use super::tx::Tx;
 use super::{LedgerError, Store};
-use crate::ledger::{Decision, LinkView, Linked, NewLink, Word};
+use crate::ledger::{Decision, LinkPlace, LinkView, Linked, NewLink, Word};
 use crate::lookup::CUSTOMER_KEY_MOST_CHARS;
 use crate::movement::Link;
 use crate::time::Time;
@@ -25,7 +25,7 @@ impl Store {
         link: NewLink,
         word: Word,
     ) -> Result<Linked, LedgerError> {
-        self.write(move |tx| tx.link(&link, &word)).await
+        self.write(move |tx| Ok(tx.link(&link, &word)?.0)).await
     }
 
     /// As [`crate::ledger::Ledger::unlink`].
@@ -50,6 +50,18 @@ impl Store {
     ) -> Result<Vec<LinkView>, LedgerError> {
         let (source, kind, id) = (source.to_owned(), kind.to_owned(), external_id.to_owned());
         self.read(move |tx| tx.links(&source, &kind, &id)).await
+    }
+
+    /// As [`crate::ledger::Ledger::links_of`].
+    pub(in crate::ledger) async fn links_of(
+        &self,
+        source: &str,
+        after: Option<LinkPlace>,
+        limit: usize,
+    ) -> Result<(Vec<LinkView>, Option<LinkPlace>), LedgerError> {
+        let source = source.to_owned();
+        self.read(move |tx| tx.links_of(&source, after, limit))
+            .await
     }
 }
 
@@ -97,14 +109,14 @@ impl Tx<'_> {
     /// Payments that a link of this id concerns and that are not forwarded yet
     /// are folded again. Where there are very many, those beyond the first are
     /// only marked due: each is folded before it is called, and intake must not
-    /// wait for all of them.
+    /// wait for all of them. Answers about how many those are.
     pub(super) fn release_waiting(
         &self,
         source_row: i64,
         kind: &str,
         external_id: &str,
         touched: &mut BTreeSet<i64>,
-    ) -> Result<(), LedgerError> {
+    ) -> Result<usize, LedgerError> {
         let waiting: Vec<i64> = self.all(
             "SELECT payment FROM clues JOIN payments USING (payment)
              WHERE value = ?1 AND field IN (?2, ?5) AND source = ?3 AND frozen = 0
@@ -119,19 +131,26 @@ impl Tx<'_> {
             ],
             |row| row.get(0),
         )?;
+        let mut marked = 0;
         if waiting.len() > usize::from(RELEASED_AT_ONCE) {
-            self.run(
+            marked = self.run(
                 "UPDATE payments SET state = 'due', turn = 1, due_at = ?4, due_since = ?4, reason = NULL
                  WHERE source = ?3 AND frozen = 0 AND state = 'unattributed' AND payment IN
                        (SELECT payment FROM clues WHERE value = ?1 AND field IN (?2, ?5))",
                 params![external_id, kind, source_row, self.now.ms(), part_of(kind)],
             )?;
         }
+        let folded = waiting.len();
         touched.extend(waiting);
-        Ok(())
+        Ok(marked.saturating_sub(folded))
     }
 
-    fn link(&self, link: &NewLink, word: &Word) -> Result<Linked, LedgerError> {
+    /// Adds a link; answers also which payments were looked at again.
+    pub(super) fn link(
+        &self,
+        link: &NewLink,
+        word: &Word,
+    ) -> Result<(Linked, BTreeSet<i64>), LedgerError> {
         check(link)?;
         let source_row = self.source_row(&link.source)?;
         let before = self
@@ -169,10 +188,11 @@ impl Tx<'_> {
                 word.at.ms(),
             ],
         )?;
-        let mut touched = BTreeSet::new();
+        let (mut touched, mut marked) = (BTreeSet::new(), 0);
         if !same {
             self.link_arrived(source_row, &link.kind, &link.external_id)?;
-            self.release_waiting(source_row, &link.kind, &link.external_id, &mut touched)?;
+            marked =
+                self.release_waiting(source_row, &link.kind, &link.external_id, &mut touched)?;
         }
         if link.move_forwarded {
             touched.extend(self.move_forwarded(source_row, link, word)?);
@@ -182,11 +202,13 @@ impl Tx<'_> {
             .links(&link.source, &link.kind, &link.external_id)?
             .into_iter()
             .next();
-        Ok(Linked {
+        let linked = Linked {
             changed: !same,
             payments: touched.len(),
+            marked,
             link: view.ok_or_else(|| LedgerError::NotFound("the link is gone".to_owned()))?,
-        })
+        };
+        Ok((linked, touched))
     }
 
     /// Writes the decision to move money already forwarded under another key.
@@ -271,31 +293,81 @@ impl Tx<'_> {
         external_id: &str,
     ) -> Result<Vec<LinkView>, LedgerError> {
         let source_row = self.source_row(source)?;
-        self.all(
-            "SELECT customer, amount, currency, said_by, said_at, scope FROM links
-             WHERE external_id = ?1 AND kind = ?2 AND source = ?3 ORDER BY scope",
-            params![external_id, kind, source_row],
-            |row| {
-                let currency: Option<String> = row.get(2)?;
-                let scope: String = row.get(5)?;
-                let said_by: String = row.get(3)?;
-                Ok(LinkView {
-                    source: source.to_owned(),
-                    kind: kind.to_owned(),
-                    external_id: external_id.to_owned(),
-                    customer_key: row.get(0)?,
-                    amount: row.get(1)?,
-                    by_word: scope.is_empty(),
-                    currency: currency.and_then(|code| code.parse().ok()),
-                    said_by: match scope.as_str() {
-                        "" => said_by,
-                        scope => format!("{said_by} ({scope})"),
-                    },
-                    said_at: Time(row.get(4)?).to_string(),
-                })
-            },
-        )
+        let sql = format!(
+            "SELECT {LINK} FROM links WHERE external_id = ?1 AND kind = ?2 AND source = ?3
+             ORDER BY scope"
+        );
+        self.all(&sql, params![external_id, kind, source_row], |row| {
+            Ok(read_link(source, row)?.0)
+        })
     }
+
+    fn links_of(
+        &self,
+        source: &str,
+        after: Option<LinkPlace>,
+        limit: usize,
+    ) -> Result<(Vec<LinkView>, Option<LinkPlace>), LedgerError> {
+        let source_row = self.source_row(source)?;
+        // No id is empty, so that every link sorts behind this one.
+        let after = after.unwrap_or(LinkPlace {
+            external_id: String::new(),
+            kind: String::new(),
+            scope: String::new(),
+        });
+        let one_more = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+        let LinkPlace {
+            external_id,
+            kind,
+            scope,
+        } = after;
+        let values = params![source_row, external_id, kind, scope, one_more];
+        let mut links = self.all(&links_of(), values, |row| read_link(source, row))?;
+        let more = links.len() > limit;
+        links.truncate(limit);
+        let next = links
+            .last()
+            .filter(|_| more)
+            .map(|(_, place)| place.clone());
+        Ok((links.into_iter().map(|(link, _)| link).collect(), next))
+    }
+}
+
+/// The columns of a link, in the order of [`read_link`].
+const LINK: &str = "customer, amount, currency, said_by, said_at, scope, kind, external_id";
+
+/// The links of a source behind one of them.
+pub(super) fn links_of() -> String {
+    format!(
+        "SELECT {LINK} FROM links INDEXED BY links_by_source
+         WHERE source = ?1 AND (external_id, kind, scope) > (?2, ?3, ?4)
+         ORDER BY external_id, kind, scope LIMIT ?5"
+    )
+}
+
+fn read_link(source: &str, row: &SqlRow<'_>) -> rusqlite::Result<(LinkView, LinkPlace)> {
+    let currency: Option<String> = row.get(2)?;
+    let place = LinkPlace {
+        scope: row.get(5)?,
+        kind: row.get(6)?,
+        external_id: row.get(7)?,
+    };
+    let said_by: String = row.get(3)?;
+    let view = LinkView {
+        source: source.to_owned(),
+        kind: place.kind.clone(),
+        external_id: place.external_id.clone(),
+        customer_key: row.get(0)?,
+        amount: row.get(1)?,
+        by_word: place.scope.is_empty(),
+        currency: currency.and_then(|code| code.parse().ok()),
+        said_by: match place.scope.as_str() {
+            "" => said_by,
+            scope => format!("{said_by} ({scope})"),
+        },
+        said_at: Time(row.get(4)?).to_string(),
+    };
+    Ok((view, place))
 }
 
 /// A customer or an amount that was said before is not replaced in passing.

@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 
 use rusqlite::params;
 
+use super::list::Order;
 use super::record::Origin;
 use super::stand::{CALL, Folded};
 use super::tx::{Tx, by_word, word_of};
 use super::{LedgerError, Store};
 use crate::ledger::book::State;
-use crate::ledger::{Decided, Decision, Filter, Statement, Word};
+use crate::ledger::{Cursor, Decided, Decision, Filter, Statement, Word};
 use crate::lookup::CUSTOMER_KEY_MOST_CHARS;
 use crate::money::{LARGEST_MINOR, Minor};
 use crate::movement::{Authority, Basis, Class, Fact, rank};
@@ -28,16 +29,18 @@ impl Store {
         decision: Decision,
         word: Word,
         dry_run: bool,
-    ) -> Result<(Vec<Decided>, Option<i64>), LedgerError> {
+    ) -> Result<(Vec<Decided>, Option<Cursor>), LedgerError> {
         let verb = move |tx: &Tx<'_>| {
-            let rows = tx.matching(&filter, DECIDED_AT_ONCE)?;
-            let next = match rows.len() {
-                DECIDED_AT_ONCE => rows.last().copied(),
+            let places = tx
+                .listed(&filter, DECIDED_AT_ONCE, Order::NewestFirst)?
+                .places;
+            let next = match places.len() {
+                DECIDED_AT_ONCE => places.last().map(|place| Cursor::after(*place)),
                 _ => None,
             };
-            let lines: Result<Vec<_>, _> = rows
+            let lines: Result<Vec<_>, _> = places
                 .into_iter()
-                .map(|payment| tx.decide(payment, &decision, &word, dry_run))
+                .map(|place| tx.decide(place.payment, &decision, &word, dry_run))
                 .collect();
             Ok((lines?, next))
         };

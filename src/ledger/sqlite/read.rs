@@ -1,16 +1,15 @@
-//! Reading for people: lists, one payment's story, figures.
-//!
-//! Lists page by key and never by offset; nothing here writes.
+//! Reading for people: one payment as a line, figures. Lists are in `list`;
+//! nothing here writes.
 
 use std::collections::BTreeMap;
 
 use rusqlite::types::Value;
-use rusqlite::{Row as SqlRow, params, params_from_iter};
+use rusqlite::{Row as SqlRow, params};
 
 use super::tx::{Tx, from_word};
 use super::{LedgerError, Store};
 use crate::ledger::story::PaymentView;
-use crate::ledger::{BooksLine, Filter, Page, Summary};
+use crate::ledger::{BooksLine, Filter, Summary};
 use crate::money::Minor;
 use crate::time::Time;
 
@@ -23,29 +22,13 @@ const VIEW: &str = "payment, sources.name, payment_id, sources.provider, destina
 pub(super) const OLDEST_DUE: &str = "SELECT due_since FROM payments INDEXED BY payments_oldest_due
      WHERE destination = ?1 AND turn > 0 ORDER BY due_since LIMIT 1";
 
-impl Store {
-    /// As [`crate::ledger::Ledger::payments`].
-    pub(in crate::ledger) async fn payments(
-        &self,
-        filter: Filter,
-        limit: usize,
-    ) -> Result<Page, LedgerError> {
-        self.read(move |tx| {
-            let (condition, values) = tx.condition(&filter)?;
-            let sql = format!(
-                "SELECT {VIEW} FROM payments JOIN sources USING (source)
-                 WHERE {condition} ORDER BY payment DESC LIMIT {}",
-                limit.saturating_add(1)
-            );
-            let mut items = tx.all(&sql, params_from_iter(values), read_view)?;
-            let more = items.len() > limit;
-            items.truncate(limit);
-            let next_cursor = items.last().filter(|_| more).map(|last| last.row);
-            Ok(Page { items, next_cursor })
-        })
-        .await
-    }
+/// How many payments are in each state, in the order of the index, which needs no
+/// sorting.
+const STATES_BY_SOURCE: &str =
+    "SELECT source, state, count(*) FROM payments INDEXED BY payments_by_source
+     GROUP BY source, state";
 
+impl Store {
     /// As [`crate::ledger::Ledger::summary`].
     pub(in crate::ledger) async fn summary(&self) -> Result<Summary, LedgerError> {
         self.read(|tx| tx.summary()).await
@@ -53,8 +36,13 @@ impl Store {
 }
 
 impl Tx<'_> {
-    /// The SQL condition of a filter, and its values.
+    /// The SQL condition of a filter, and its values, for what goes through all
+    /// payments anyway. A search is no part of it: [`Tx::listed`] finds by that.
     pub(super) fn condition(&self, filter: &Filter) -> Result<(String, Vec<Value>), LedgerError> {
+        if filter.search.is_some() {
+            let why = "what is searched for is listed, and not gone through";
+            return Err(LedgerError::Refused(why.to_owned()));
+        }
         let mut parts = vec!["1 = 1".to_owned()];
         let mut values = Vec::new();
         let mut add = |part: &str, value: Value| {
@@ -66,6 +54,10 @@ impl Tx<'_> {
         }
         if let Some(source) = &filter.source {
             add("payments.source = ?", Value::from(self.source_row(source)?));
+        }
+        if let Some(provider) = &filter.provider {
+            let of = "payments.source IN (SELECT source FROM sources WHERE provider = ?)";
+            add(of, Value::from(provider.clone()));
         }
         if let Some(payment_id) = &filter.payment_id {
             add("payment_id = ?", Value::from(payment_id.clone()));
@@ -79,19 +71,7 @@ impl Tx<'_> {
         if let Some(until) = filter.until {
             add("occurred_at < ?", Value::from(until.ms()));
         }
-        if let Some(cursor) = filter.cursor {
-            add("payment < ?", Value::from(cursor));
-        }
         Ok((parts.join(" AND "), values))
-    }
-
-    /// The rows that a filter means, newest first.
-    pub(super) fn matching(&self, filter: &Filter, limit: usize) -> Result<Vec<i64>, LedgerError> {
-        let (condition, values) = self.condition(filter)?;
-        let sql = format!(
-            "SELECT payment FROM payments WHERE {condition} ORDER BY payment DESC LIMIT {limit}"
-        );
-        self.all(&sql, params_from_iter(values), |row| row.get(0))
     }
 
     /// One payment as a line.
@@ -109,13 +89,14 @@ impl Tx<'_> {
         };
         let mut summary = Summary {
             states: self
-                .all(
-                    "SELECT state, count(*) FROM payments GROUP BY state",
-                    [],
-                    |row| Ok((row.get(0)?, row.get(1)?)),
-                )?
+                .all(STATES_BY_SOURCE, [], |row| {
+                    Ok((row.get::<_, String>(1)?, row.get::<_, i64>(2)?))
+                })?
                 .into_iter()
-                .collect(),
+                .fold(BTreeMap::new(), |mut states, (state, count)| {
+                    *states.entry(state).or_default() += count;
+                    states
+                }),
             last_delivery: times("SELECT name, coalesce(last_delivery, first_seen) FROM sources")?,
             paused_until: times("SELECT name, paused_until FROM destinations")?,
             ..Summary::default()
