@@ -53,8 +53,8 @@ pub(super) async fn run(app: &App, asked: args::Report, talk: Talk) -> anyhow::R
 /// The names of the columns before the money.
 fn keys(by: By) -> &'static [&'static str] {
     match by {
-        By::Partner => &["partner_key"],
-        By::Customer => &["destination", "customer_key", "partner_key"],
+        By::Partner => &["partner_key", "partner_name"],
+        By::Customer => &["destination", "customer_key", "partner_key", "partner_name"],
         By::Source => &["source"],
         By::Day => &["day"],
         By::Month => &["month"],
@@ -62,17 +62,18 @@ fn keys(by: By) -> &'static [&'static str] {
 }
 
 /// What stands in them; `nobody` and `unknown` are written where there is no key.
-fn cells(group: &Group, nobody: &str, unknown: &str) -> Vec<String> {
+fn cells(line: &Line, group: &Group, nobody: &str, unknown: &str) -> Vec<String> {
     let key = |key: &Option<String>, attributed: bool| match (key, attributed) {
         (Some(key), _) => key.clone(),
         (None, true) => unknown.to_owned(),
         (None, false) => nobody.to_owned(),
     };
+    let name = || line.partner_name.clone().unwrap_or_default();
     match group {
         Group::Partner {
             partner_key,
             attributed,
-        } => vec![key(partner_key, *attributed)],
+        } => vec![key(partner_key, *attributed), name()],
         Group::Customer {
             destination,
             customer_key,
@@ -82,6 +83,7 @@ fn cells(group: &Group, nobody: &str, unknown: &str) -> Vec<String> {
             destination.clone().unwrap_or_default(),
             key(customer_key, *attributed),
             partner_key.clone().unwrap_or_else(|| unknown.to_owned()),
+            name(),
         ],
         Group::Source { source } => vec![source.clone()],
         Group::Day { day } => vec![day.to_string()],
@@ -109,7 +111,7 @@ fn show(report: &Report) -> anyhow::Result<()> {
     let lines = report.items.iter().chain(&report.totals);
     for line in lines {
         let mut row = match &line.group {
-            Some(group) => cells(group, "(unattributed)", "-"),
+            Some(group) => cells(line, group, "(unattributed)", "-"),
             None => {
                 let mut total = vec![String::new(); keys.len()];
                 total[0] = format!("all in {}", line.currency);
@@ -158,7 +160,7 @@ fn money(line: &Line) -> [String; 8] {
 
 /// The columns of money in a file: minor units as the API has them, then what a
 /// spreadsheet adds up.
-const FILED: [&str; 14] = [
+const FILED: [&str; 15] = [
     "currency",
     "gross",
     "reversed",
@@ -171,6 +173,7 @@ const FILED: [&str; 14] = [
     "gross_decimal",
     "reversed_decimal",
     "net_decimal",
+    "commission_decimal",
     "zone",
     "basis",
 ];
@@ -182,7 +185,7 @@ fn csv(report: &Report) -> anyhow::Result<()> {
     file.write_record(keys.iter().chain(&FILED))?;
     for line in &report.items {
         let group = line.group.as_ref();
-        let cells = group.map_or_else(Vec::new, |group| cells(group, "", ""));
+        let cells = group.map_or_else(Vec::new, |group| cells(line, group, "", ""));
         let mut row: Vec<String> = cells
             .iter()
             .map(|cell| guarded(cell).into_owned())
@@ -194,7 +197,7 @@ fn csv(report: &Report) -> anyhow::Result<()> {
     print(text.trim_end_matches('\n'))
 }
 
-fn filed(line: &Line, report: &Report) -> [String; 14] {
+fn filed(line: &Line, report: &Report) -> [String; 15] {
     let places = |minor: Minor| decimal(minor, Currency::exponent(&line.currency));
     let basis = match report.basis {
         Basis::Own => "own",
@@ -213,6 +216,7 @@ fn filed(line: &Line, report: &Report) -> [String; 14] {
         places(line.gross),
         places(line.reversed),
         places(line.net),
+        line.commission.map(places).unwrap_or_default(),
         report.zone.clone(),
         basis.to_owned(),
     ]

@@ -83,6 +83,19 @@ struct DestinationSummary {
     last_answer: Option<String>,
     status: Option<String>,
     paused_until: Option<String>,
+    mirror: MirrorSummary,
+}
+
+/// How far the destination's customers, partners and rewards were read.
+#[derive(Debug, Serialize)]
+struct MirrorSummary {
+    /// When the oldest of the last reads began; null until each list was read.
+    read_at: Option<String>,
+    age_seconds: Option<i64>,
+    /// The same of the reads of all there is.
+    full_read_at: Option<String>,
+    /// Rewards that count for nothing, because nobody says their currency.
+    rewards_without_currency: i64,
 }
 
 async fn summary(State(admin): State<Arc<Admin>>) -> Result<Json<Summary>, Problem> {
@@ -116,6 +129,12 @@ async fn summary(State(admin): State<Arc<Admin>>) -> Result<Json<Summary>, Probl
             last_answer: it.answered_at.map(text),
             status: it.status,
             paused_until: it.paused_until.map(text),
+            mirror: MirrorSummary {
+                read_at: it.mirror.read_at.map(text),
+                age_seconds: it.mirror.read_at.map(seconds),
+                full_read_at: it.mirror.full_at.map(text),
+                rewards_without_currency: it.mirror.without_currency,
+            },
             destination: it.destination,
         }
     });

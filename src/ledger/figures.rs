@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::mirror::MirrorFigures;
 use crate::money::{Currency, Minor};
 use crate::report::Line;
 use crate::time::Time;
@@ -83,4 +84,6 @@ pub struct DestinationFigures {
     pub paused_until: Option<Time>,
     /// Why it is stopped.
     pub status: Option<String>,
+    /// How far its customers, partners and rewards were read.
+    pub mirror: MirrorFigures,
 }

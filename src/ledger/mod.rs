@@ -17,6 +17,7 @@ pub mod export;
 mod figures;
 pub mod imports;
 mod inquiry;
+pub mod mirror;
 mod people;
 mod revenue;
 pub mod rows;
@@ -510,6 +511,71 @@ impl Ledger {
     /// As the store's.
     pub async fn overview(&self) -> Result<Overview, LedgerError> {
         self.store().overview().await
+    }
+
+    /// Begins to read the lists of `destination` that are not being read; what was
+    /// cut off goes on where it was.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn mirror_begin(
+        &self,
+        destination: &str,
+        extent: mirror::Extent,
+    ) -> Result<(), LedgerError> {
+        self.store().mirror_begin(destination, extent).await
+    }
+
+    /// What is next to do to mirror `destination`; nothing where all was read.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn mirror_next(
+        &self,
+        destination: &str,
+    ) -> Result<Option<mirror::MirrorTurn>, LedgerError> {
+        self.store().mirror_next(destination).await
+    }
+
+    /// Takes a page of a list in. Payments that waited for a customer on it go on.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn mirror_take(
+        &self,
+        page: mirror::MirrorPage,
+    ) -> Result<mirror::MirrorTaken, LedgerError> {
+        self.store().mirror_take(page).await
+    }
+
+    /// Writes some of what a complete list did not show down as gone.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn mirror_sweep(
+        &self,
+        read: mirror::MirrorRead,
+    ) -> Result<mirror::MirrorTaken, LedgerError> {
+        self.store().mirror_sweep(read).await
+    }
+
+    /// Writes down why a page did not come.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn mirror_failed(&self, failure: mirror::MirrorFailure) -> Result<(), LedgerError> {
+        self.store().mirror_failed(failure).await
+    }
+
+    /// How far the lists of `destination` were read.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn mirror_figures(
+        &self,
+        destination: &str,
+    ) -> Result<mirror::MirrorFigures, LedgerError> {
+        self.store().mirror_figures(destination).await
     }
 
     /// The next provider's customer id to be written to `destination`.

@@ -8,6 +8,7 @@
 
 mod adopt;
 mod begin;
+mod commission;
 mod compare;
 mod copy;
 mod customers;
@@ -16,6 +17,8 @@ mod export;
 mod imports;
 mod inquire;
 mod links;
+mod mirror;
+mod mirrored;
 mod newcomers;
 mod people;
 mod presume;
@@ -24,6 +27,7 @@ mod readback;
 mod record;
 mod references;
 mod report;
+mod rewards;
 mod rows;
 mod rows_told;
 mod schema;

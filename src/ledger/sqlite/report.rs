@@ -45,6 +45,7 @@ fn read_sums(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Sums> {
         reversals: row.get(at + 3)?,
         unattributed: row.get(at + 4)?,
         ignored: row.get(at + 5)?,
+        commission: 0,
     })
 }
 
@@ -103,9 +104,25 @@ impl Store {
             heap = added;
             match next {
                 Some(last) => after = last,
-                None => return Ok(heap.report(&question, zone.name())),
+                None => break,
             }
         }
+        let mut after = (String::new(), String::new());
+        loop {
+            let (asked, there) = (question.clone(), zone.clone());
+            let page = move |tx: &Tx<'_>| {
+                let next = tx.report_rewards(&asked, &there, &mut heap, &after)?;
+                Ok((heap, next))
+            };
+            let (added, next) = self.read(page).await?;
+            heap = added;
+            match next {
+                Some(last) => after = last,
+                None => break,
+            }
+        }
+        self.read(move |tx| tx.end_report(heap, &question, zone.name()))
+            .await
     }
 
     /// As [`crate::ledger::Ledger::overview`].
@@ -141,7 +158,8 @@ impl Tx<'_> {
                 })
             })?,
         }
-        Ok(heap.report(question, self.zone.name()))
+        self.report_commission(question, &mut heap)?;
+        self.end_report(heap, question, self.zone.name())
     }
 
     fn report_days(
@@ -255,6 +273,16 @@ impl Tx<'_> {
                 source: String::new(),
             })
         })?;
+        for (currency, amount) in self.all_commission()? {
+            let sums = Sums {
+                commission: amount,
+                ..Sums::default()
+            };
+            let group = Group::Source {
+                source: String::new(),
+            };
+            put(&mut heap, group, currency, &sums);
+        }
         let sources = self.all(
             "SELECT name, provider, last_delivery, first_seen FROM sources ORDER BY name",
             [],
@@ -276,7 +304,7 @@ impl Tx<'_> {
         names.dedup();
         let destinations = names.into_iter().map(|name| self.destination_figures(name));
         Ok(Overview {
-            currencies: heap.report(&all, self.zone.name()).totals,
+            currencies: self.end_report(heap, &all, self.zone.name())?.totals,
             sources,
             destinations: destinations.collect::<Result<_, _>>()?,
         })
@@ -304,6 +332,7 @@ impl Tx<'_> {
             answered_at: (answered_at > Time(0)).then_some(answered_at),
             paused_until: (paused_until > self.now).then_some(paused_until),
             status: copied.or(status),
+            mirror: self.mirror_figures(name)?,
         })
     }
 
@@ -327,14 +356,14 @@ impl Tx<'_> {
 }
 
 /// The numbers of the first and the last day asked for.
-fn range(question: &Question) -> [i64; 2] {
+pub(super) fn range(question: &Question) -> [i64; 2] {
     let number = |day: Option<Day>, none: i64| day.map_or(none, Day::number);
     [number(question.from, 0), number(question.to, i64::MAX)]
 }
 
 /// Adds a line, unless it stands for nothing: a day on which only sales of other
 /// days went back has none by the day of the sale.
-fn put(heap: &mut Heap, group: Group, currency: Currency, sums: &Sums) {
+pub(super) fn put(heap: &mut Heap, group: Group, currency: Currency, sums: &Sums) {
     if *sums != Sums::default() {
         heap.add(group, currency, sums);
     }
