@@ -375,7 +375,10 @@ impl Tried {
                 format!("{}: {saw} is the address of the customer {key}", self.rule)
             }
             CameTo::Found(key) if self.rule.starts_with("mirror:") => {
-                format!("{}: {saw} is the provider_key of the customer {key}", self.rule)
+                format!(
+                    "{}: {saw} is the provider_key of the customer {key}",
+                    self.rule
+                )
             }
             CameTo::Found(_) if self.rule == IMPORTED_CUSTOMER => {
                 format!("{}: an imported file says {saw}", self.rule)
@@ -408,7 +411,7 @@ impl Tried {
 /// any other text as it is.
 #[must_use]
 pub fn mask_email(text: &str) -> String {
-    match text.split_once('@') {
+    match text.trim().split_once('@') {
         Some((local, domain)) if domain.contains('.') && !domain.contains(char::is_whitespace) => {
             let first: String = local.chars().take(1).collect();
             let end = domain.rsplit('.').next().unwrap_or_default();
@@ -529,7 +532,15 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_rule() {
-        for text in ["", "mirror:", "mirror:a b", "link:", "metadata.", "a b", "link:a/b"] {
+        for text in [
+            "",
+            "mirror:",
+            "mirror:a b",
+            "link:",
+            "metadata.",
+            "a b",
+            "link:a/b",
+        ] {
             assert!(text.parse::<Rule>().is_err(), "{text}");
         }
     }

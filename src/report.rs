@@ -318,9 +318,7 @@ impl Heap {
             from: question.from,
             to: question.to,
             items,
-            totals: totals
-                .map(|(it, sums)| line(None, *it, sums))
-                .collect(),
+            totals: totals.map(|(it, sums)| line(None, *it, sums)).collect(),
             left_off: 0,
         }
     }

@@ -103,7 +103,9 @@ fn lines(name: &str, why: Option<&str>, done: &Mirrored, figures: &MirrorFigures
     match about_currency(figures) {
         Some(warning) => say(&format!("warning: destinations.{name}.{warning}")),
         None if why.is_none() && done.lists.is_empty() => {
-            say(&format!("the destination \"{name}\": nothing is to be read"));
+            say(&format!(
+                "the destination \"{name}\": nothing is to be read"
+            ));
         }
         None => {}
     }

@@ -13,11 +13,35 @@ use super::PLAYERS;
 use super::event::Event;
 use crate::time::{DAY_MS, HOUR_MS, Time};
 
+/// A partner, what it earns, and the customers that it brought.
+pub(super) struct Brings {
+    pub key: &'static str,
+    /// First and last name.
+    pub name: (&'static str, &'static str),
+    pub percent: i64,
+    pub customers: &'static [&'static str],
+}
+
 /// Partners and the customers they brought.
-pub(super) const PARTNERS: [(&str, &[&str]); 3] = [
-    ("northwind", &["acme-corp", "globex", "initech"]),
-    ("bluepeak", &["umbrella", "hooli"]),
-    ("solo-sam", &["stark-labs"]),
+pub(super) const PARTNERS: [Brings; 3] = [
+    Brings {
+        key: "northwind",
+        name: ("Northwind", "Media"),
+        percent: 20,
+        customers: &["acme-corp", "globex", "initech"],
+    },
+    Brings {
+        key: "bluepeak",
+        name: ("Bluepeak", "Agency"),
+        percent: 15,
+        customers: &["umbrella", "hooli"],
+    },
+    Brings {
+        key: "solo-sam",
+        name: ("Sam", "Okafor"),
+        percent: 10,
+        customers: &["stark-labs"],
+    },
 ];
 
 /// Payments of each provider in the fixed script.
@@ -36,7 +60,7 @@ pub(super) fn customer(rng: &mut StdRng) -> &'static str {
 pub(super) fn customers() -> impl Iterator<Item = &'static str> {
     PARTNERS
         .iter()
-        .flat_map(|(_, customers)| customers.iter().copied())
+        .flat_map(|partner| partner.customers.iter().copied())
 }
 
 /// The script of `--once`: every kind of history of every provider, repeated

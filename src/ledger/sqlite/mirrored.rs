@@ -5,15 +5,44 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::params;
 
+use super::LedgerError;
 use super::stand::CALL;
 use super::tx::Tx;
-use super::LedgerError;
 use crate::destination::{ListedCustomer, ListedPartner};
 use crate::ledger::book::SourceTerms;
 use crate::ledger::mirror::{MirrorRead, MirrorTaken};
 use crate::lookup::{Ask, Known};
 use crate::plan::{Customer, CustomerBy};
 use crate::time::Time;
+
+/// Customers by the id that a payment provider knows them by; and by address.
+pub(super) const BY_PROVIDER_KEY: &str = "SELECT customer FROM mirrored_customers
+    WHERE provider_key = ?1 AND destination = ?2 AND test = ?3 AND gone = 0 LIMIT 2";
+pub(super) const BY_EMAIL: &str = "SELECT customer FROM mirrored_customers
+    WHERE email = ?1 AND destination = ?2 AND test = ?3 AND gone = 0 LIMIT 2";
+
+/// The partner of a customer for reports: of those listed under its key the one
+/// that is still there, else the last that was.
+pub(super) const PARTNER_OF_KEY: &str =
+    "INSERT INTO customers (destination, customer, customer_by, partner)
+     SELECT destination, customer, 'key', partner FROM mirrored_customers
+     WHERE destination = ?1 AND customer = ?2 AND test = ?3
+     ORDER BY gone, updated_at DESC, key LIMIT 1
+     ON CONFLICT (destination, customer, customer_by) DO UPDATE
+     SET partner = excluded.partner WHERE partner IS NOT excluded.partner";
+
+/// The same of customers whom payments name by their address.
+pub(super) const PARTNER_OF_ADDRESS: &str =
+    "INSERT INTO customers (destination, customer, customer_by, partner)
+     SELECT DISTINCT destination, customer, 'email', ?4 FROM payments
+     WHERE destination = ?1 AND customer IN (?2, ?3) AND customer IS NOT NULL
+           AND customer_by = 'email'
+     ON CONFLICT (destination, customer, customer_by) DO UPDATE
+     SET partner = excluded.partner WHERE partner IS NOT excluded.partner";
+
+/// Who waits for a customer with this value.
+pub(super) const WAITING: &str = "SELECT DISTINCT payment FROM clues JOIN payments USING (payment)
+    WHERE value = ?1 AND destination = ?2 AND frozen = 0 AND state = 'unattributed' LIMIT ?3";
 
 /// Payments folded in the transaction of one page; the others are only marked due,
 /// because each is folded before it is called and intake must not wait for all.
@@ -127,11 +156,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    fn stored_customer(
-        &self,
-        destination: &str,
-        key: &str,
-    ) -> Result<Option<Stored>, LedgerError> {
+    fn stored_customer(&self, destination: &str, key: &str) -> Result<Option<Stored>, LedgerError> {
         self.one(
             "SELECT customer, partner, partnership, provider_key, email, name, test, updated_at, gone
              FROM mirrored_customers WHERE destination = ?1 AND key = ?2",
@@ -188,16 +213,10 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Writes down for reports which partner brought a customer: of those listed
-    /// under this key the one that is still there, else the last that was.
+    /// Writes down for reports which partner brought a customer.
     fn tell_partner(&self, destination: &str, customer: &str) -> Result<(), LedgerError> {
         self.run(
-            "INSERT INTO customers (destination, customer, customer_by, partner)
-             SELECT destination, customer, 'key', partner FROM mirrored_customers
-             WHERE destination = ?1 AND customer = ?2 AND test = ?3
-             ORDER BY gone, updated_at DESC, key LIMIT 1
-             ON CONFLICT (destination, customer, customer_by) DO UPDATE
-             SET partner = excluded.partner WHERE partner IS NOT excluded.partner",
+            PARTNER_OF_KEY,
             params![destination, customer, !self.is_live(destination)],
         )?;
         Ok(())
@@ -215,17 +234,14 @@ impl Tx<'_> {
             return Ok(());
         }
         self.run(
-            "INSERT INTO customers (destination, customer, customer_by, partner)
-             SELECT DISTINCT destination, customer, 'email', ?4 FROM payments
-             WHERE destination = ?1 AND customer IN (?2, ?3) AND customer_by = 'email'
-             ON CONFLICT (destination, customer, customer_by) DO UPDATE
-             SET partner = excluded.partner WHERE partner IS NOT excluded.partner",
+            PARTNER_OF_ADDRESS,
             params![read.destination, written, address, row.partner],
         )?;
         Ok(())
     }
 
-    /// Asks for the partners to be read, where a row names one that is not known.
+    /// Asks for the partners to be read, where a row names one that is not known and
+    /// nobody is about to.
     pub(super) fn want_partner_named(
         &self,
         destination: &str,
@@ -245,7 +261,8 @@ impl Tx<'_> {
         if !known {
             self.run(
                 "INSERT INTO mirror_reads (destination, kind, wanted) VALUES (?1, 'partners', 1)
-                 ON CONFLICT (destination, kind) DO UPDATE SET wanted = 1 WHERE wanted = 0",
+                 ON CONFLICT (destination, kind) DO UPDATE SET wanted = 1
+                 WHERE wanted = 0 AND began_at IS NULL",
                 [destination],
             )?;
         }
@@ -340,11 +357,12 @@ impl Tx<'_> {
             for value in values {
                 let room = RELEASED_AT_ONCE.saturating_sub(payments.len());
                 let waiting: Vec<i64> = self.all(
-                    "SELECT DISTINCT payment FROM clues JOIN payments USING (payment)
-                     WHERE value = ?1 AND destination = ?2 AND frozen = 0
-                           AND state = 'unattributed'
-                     LIMIT ?3",
-                    params![value, destination, i64::try_from(room + 1).unwrap_or(i64::MAX)],
+                    WAITING,
+                    params![
+                        value,
+                        destination,
+                        i64::try_from(room + 1).unwrap_or(i64::MAX)
+                    ],
                     |row| row.get(0),
                 )?;
                 if waiting.len() > room {
@@ -384,21 +402,14 @@ impl Tx<'_> {
     ) -> Result<Known, LedgerError> {
         let (sql, value) = match ask {
             Ask::Link { .. } => return Ok(Known::Nobody),
-            Ask::ProviderKey(value) => (
-                "SELECT customer FROM mirrored_customers
-                 WHERE provider_key = ?1 AND destination = ?2 AND test = ?3 AND gone = 0 LIMIT 2",
-                value,
-            ),
-            Ask::Email(value) => (
-                "SELECT customer FROM mirrored_customers
-                 WHERE email = ?1 AND destination = ?2 AND test = ?3 AND gone = 0 LIMIT 2",
-                value,
-            ),
+            Ask::ProviderKey(value) => (BY_PROVIDER_KEY, value),
+            Ask::Email(value) => (BY_EMAIL, value),
         };
-        let found: Vec<Option<String>> =
-            self.all(sql, params![value, source.destination, !source.live], |row| {
-                row.get(0)
-            })?;
+        let found: Vec<Option<String>> = self.all(
+            sql,
+            params![value, source.destination, !source.live],
+            |row| row.get(0),
+        )?;
         Ok(match found.as_slice() {
             [] => Known::Nobody,
             [Some(key)] => Known::Customer(key.clone()),

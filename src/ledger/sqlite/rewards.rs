@@ -196,7 +196,15 @@ impl Tx<'_> {
                     "DELETE FROM commission_days
                      WHERE day = ?1 AND destination = ?2 AND customer = ?3 AND partner = ?4
                            AND partnership = ?5 AND source = ?6 AND currency = ?7 AND rewards = 0",
-                    params![day, destination, customer, partner, partnership, source, currency],
+                    params![
+                        day,
+                        destination,
+                        customer,
+                        partner,
+                        partnership,
+                        source,
+                        currency
+                    ],
                 )?;
             }
         }
