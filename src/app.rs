@@ -321,7 +321,10 @@ pub fn terms(config: &Config) -> Result<AllTerms, ConfigError> {
         }
         let rules = match &source.customer_key {
             Some(rules) => allowed(name, rules, destination)?,
-            None => default_rules(name, provider.as_ref(), destination)?,
+            None => {
+                let mirrored = is_only_provider(config, source);
+                default_rules(name, provider.as_ref(), (destination, mirrored))?
+            }
         };
         let mut terms = terms_at(&source.destination, destination);
         terms.name.clone_from(name);
@@ -380,13 +383,21 @@ fn api_missing(name: &str, source: &config::Source, api: &provider::ask::Api) ->
     }
 }
 
+/// Whether all that is paid into a source's destination comes from one provider: a
+/// `provider_key` does not say whose id it is, and two providers may count alike.
+fn is_only_provider(config: &Config, source: &config::Source) -> bool {
+    let into = config.sources.values();
+    into.filter(|other| other.destination == source.destination)
+        .all(|other| other.provider == source.provider)
+}
+
 /// A provider's own rules, and behind them what the destination's list says, where
-/// there is one: by the id that a link is looked up by, and by address where that
-/// is allowed.
+/// there is one: by the id that a link is looked up by, if ids are `mirrored`, and
+/// by address where that is allowed.
 fn default_rules(
     name: &str,
     provider: &dyn Provider,
-    destination: &config::Destination,
+    (destination, mirrored): (&config::Destination, bool),
 ) -> Result<Vec<Rule>, ConfigError> {
     let key = format!("sources.{name}.customer_key");
     let read = |rule: &&str| {
@@ -396,7 +407,7 @@ fn default_rules(
     let rules: Result<Vec<Rule>, ConfigError> = provider.lookup().iter().map(read).collect();
     let mut rules = rules?;
     if destination.v2_available {
-        if rules.contains(&Rule::Link(PROVIDER_KEY.to_owned())) {
+        if mirrored && rules.contains(&Rule::Link(PROVIDER_KEY.to_owned())) {
             rules.push(Rule::Mirror(PROVIDER_KEY.to_owned()));
         }
         if destination.resolve_by_email {

@@ -40,8 +40,9 @@ pub(super) const PARTNER_OF_ADDRESS: &str =
      ON CONFLICT (destination, customer, customer_by) DO UPDATE
      SET partner = excluded.partner WHERE partner IS NOT excluded.partner";
 
-/// Who waits for a customer with this value.
-pub(super) const WAITING: &str = "SELECT DISTINCT payment FROM clues JOIN payments USING (payment)
+/// Who waits for a customer with this value, and at which source.
+pub(super) const WAITING: &str = "SELECT DISTINCT payment, sources.name
+    FROM clues JOIN payments USING (payment) JOIN sources USING (source)
     WHERE value = ?1 AND destination = ?2 AND frozen = 0 AND state = 'unattributed' LIMIT ?3";
 
 /// Payments folded in the transaction of one page; the others are only marked due,
@@ -356,19 +357,22 @@ impl Tx<'_> {
         for (destination, values) in &released.values {
             for value in values {
                 let room = RELEASED_AT_ONCE.saturating_sub(payments.len());
-                let waiting: Vec<i64> = self.all(
+                let waiting: Vec<(i64, String)> = self.all(
                     WAITING,
                     params![
                         value,
                         destination,
                         i64::try_from(room + 1).unwrap_or(i64::MAX)
                     ],
-                    |row| row.get(0),
+                    |row| Ok((row.get(0)?, row.get(1)?)),
                 )?;
                 if waiting.len() > room {
                     self.mark_due(destination, value, taken)?;
                 }
-                payments.extend(waiting.into_iter().take(room));
+                // Without a destination for it the API's payments stay as they are.
+                let ours = waiting.into_iter().take(room);
+                let ours = ours.filter(|(_, source)| self.all_terms().contains_key(source));
+                payments.extend(ours.map(|(payment, _)| payment));
             }
         }
         taken.payments += payments.len();
