@@ -504,7 +504,8 @@ mod tests {
         let rules = rules(&["mirror:customer", "mirror:email"]);
         let clue = |field: &str| match field {
             EMAIL => Some(" Ann@Example.COM ".to_owned()),
-            _ => Some("cus_A".to_owned()),
+            "customer" => Some("cus_A".to_owned()),
+            _ => None,
         };
         let run = |by_key: Known, by_email: Known| {
             let ask = |ask: Ask<'_>| match ask {

@@ -37,6 +37,12 @@ const PARTNER: &str = "coalesce(nullif(c.partner, ''),
 const PARTNER_OF: &str = "(SELECT max(partner) FROM customers
         WHERE customers.destination = g.destination AND customers.customer = g.customer)";
 
+/// How a partner is called, at one destination or at any.
+pub(super) const NAME_OF: &str = "SELECT name FROM partners
+    WHERE partner = ?1 AND partner IS NOT NULL AND (?2 IS NULL OR destination = ?2)
+          AND name IS NOT NULL
+    ORDER BY gone, destination, key LIMIT 1";
+
 /// What rewards are added up by.
 struct Whose {
     destination: String,
@@ -46,26 +52,26 @@ struct Whose {
     source: String,
 }
 
-/// The sums of the roll-up by what a report asks for; the columns are those of
+/// The sums of a roll-up by what a report asks for; the columns are those of
 /// [`read_whose`], a number that is a day or a month, the currency and the sum.
 pub(super) fn by(by: By) -> String {
-    let none = ["''", "NULL", "NULL", "''", "0"];
     let [destination, customer, partner, source, number] = match by {
         By::Partner => ["''", "NULL", PARTNER, "''", "0"],
         By::Customer => ["c.destination", CUSTOMER, "NULL", "''", "0"],
         By::Source => ["''", "NULL", "NULL", "c.source", "0"],
-        By::Day => [none[0], none[1], none[2], none[3], "c.day"],
-        By::Month => [none[0], none[1], none[2], none[3], "c.day / 100"],
+        By::Day => ["''", "NULL", "NULL", "''", "c.day"],
+        By::Month => ["''", "NULL", "NULL", "''", "c.day / 100"],
     };
-    let partner_of = match by {
-        By::Customer => PARTNER_OF,
-        _ => "NULL",
+    let (table, partner_of) = match by {
+        By::Customer => ("customer_commission_days", PARTNER_OF),
+        By::Partner => ("customer_commission_days", "NULL"),
+        By::Source | By::Day | By::Month => ("commission_days", "NULL"),
     };
     format!(
         "SELECT destination, customer, partner, {partner_of}, source, number, currency, amount
          FROM (SELECT {destination} AS destination, {customer} AS customer, {partner} AS partner,
                       {source} AS source, {number} AS number, currency, sum(amount) AS amount
-               FROM commission_days AS c WHERE day BETWEEN ?1 AND ?2
+               FROM {table} AS c WHERE day BETWEEN ?1 AND ?2
                GROUP BY 1, 2, 3, 4, 5, currency) AS g"
     )
 }
@@ -198,13 +204,7 @@ impl Tx<'_> {
             }) => (partner, destination.as_deref()),
             _ => return Ok(None),
         };
-        self.one(
-            "SELECT name FROM partners
-             WHERE partner = ?1 AND (?2 IS NULL OR destination = ?2) AND name IS NOT NULL
-             ORDER BY gone, destination, key LIMIT 1",
-            params![partner, destination],
-            |row| row.get(0),
-        )
+        self.one(NAME_OF, params![partner, destination], |row| row.get(0))
     }
 }
 

@@ -15,18 +15,24 @@ use crate::lookup::{Ask, Known};
 use crate::plan::{Customer, CustomerBy};
 use crate::time::Time;
 
-/// Customers by the id that a payment provider knows them by; and by address.
-pub(super) const BY_PROVIDER_KEY: &str = "SELECT customer FROM mirrored_customers
-    WHERE provider_key = ?1 AND destination = ?2 AND test = ?3 AND gone = 0 LIMIT 2";
-pub(super) const BY_EMAIL: &str = "SELECT customer FROM mirrored_customers
-    WHERE email = ?1 AND destination = ?2 AND test = ?3 AND gone = 0 LIMIT 2";
+/// Customers by the id that a payment provider knows them by; and by address. Left
+/// to itself SQLite goes through all customers of the destination.
+pub(super) const BY_PROVIDER_KEY: &str =
+    "SELECT customer FROM mirrored_customers INDEXED BY mirrored_by_provider_key
+    WHERE provider_key = ?1 AND provider_key IS NOT NULL AND destination = ?2 AND test = ?3
+          AND gone = 0 LIMIT 2";
+pub(super) const BY_EMAIL: &str =
+    "SELECT customer FROM mirrored_customers INDEXED BY mirrored_by_email
+    WHERE email = ?1 AND email IS NOT NULL AND destination = ?2 AND test = ?3 AND gone = 0
+    LIMIT 2";
 
 /// The partner of a customer for reports: of those listed under its key the one
 /// that is still there, else the last that was.
 pub(super) const PARTNER_OF_KEY: &str =
     "INSERT INTO customers (destination, customer, customer_by, partner)
-     SELECT destination, customer, 'key', partner FROM mirrored_customers
-     WHERE destination = ?1 AND customer = ?2 AND test = ?3
+     SELECT destination, customer, 'key', partner
+     FROM mirrored_customers INDEXED BY mirrored_by_customer
+     WHERE destination = ?1 AND customer = ?2 AND customer IS NOT NULL AND test = ?3
      ORDER BY gone, updated_at DESC, key LIMIT 1
      ON CONFLICT (destination, customer, customer_by) DO UPDATE
      SET partner = excluded.partner WHERE partner IS NOT excluded.partner";
@@ -39,6 +45,11 @@ pub(super) const PARTNER_OF_ADDRESS: &str =
            AND customer_by = 'email'
      ON CONFLICT (destination, customer, customer_by) DO UPDATE
      SET partner = excluded.partner WHERE partner IS NOT excluded.partner";
+
+/// Whether a partner is known, by the partnership's key or by its own.
+pub(super) const KNOWN_PARTNER: &str = "SELECT 1 FROM partners WHERE destination = ?1 AND key = ?2
+     UNION ALL SELECT 1 FROM partners
+     WHERE partner = ?3 AND partner IS NOT NULL AND destination = ?1";
 
 /// Who waits for a customer with this value, and at which source.
 pub(super) const WAITING: &str = "SELECT DISTINCT payment, sources.name
@@ -253,8 +264,7 @@ impl Tx<'_> {
         let known = !named
             || self
                 .one(
-                    "SELECT 1 FROM partners WHERE destination = ?1 AND key = ?2
-                     UNION ALL SELECT 1 FROM partners WHERE partner = ?3 AND destination = ?1",
+                    KNOWN_PARTNER,
                     params![destination, partnership, partner],
                     |_| Ok(()),
                 )?

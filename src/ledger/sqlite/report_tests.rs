@@ -61,6 +61,8 @@ fn commission_is_read_from_the_roll_up_and_customers_by_their_index() {
         (mirrored::PARTNER_OF_KEY, "mirrored_by_customer"),
         (mirrored::PARTNER_OF_ADDRESS, "payments_by_customer"),
         (mirrored::WAITING, "clues_by_value"),
+        (mirrored::KNOWN_PARTNER, "partners_by_partner"),
+        (commission::NAME_OF, "partners_by_partner"),
     ] {
         let plan = plan(&conn, sql);
         let seeks = plan.iter().any(|step| step.contains(index));

@@ -34,12 +34,49 @@ struct Stored {
     counts: bool,
 }
 
-/// What the rows of the roll-up are told apart by, but for the destination.
-type Key = (i64, String, String, String, String, String);
+/// What the rows of `commission_days` are told apart by, but for the destination.
+type DayKey = (i64, String, String);
+/// And those of `customer_commission_days`.
+type CustomerKey = (i64, [String; 3], String);
+/// An amount and a number of rewards.
+type Sum = (Minor, i64);
 
-/// What is to change in the roll-up: an amount and a number of rewards.
+/// What is to change in the roll-ups.
 #[derive(Default)]
-struct Changes(BTreeMap<Key, (Minor, i64)>);
+struct Changes {
+    days: BTreeMap<DayKey, Sum>,
+    customers: BTreeMap<CustomerKey, Sum>,
+}
+
+/// One table's statements: to change a row that is there, to make one, and to drop
+/// it once it stands for nothing.
+struct Statements {
+    change: &'static str,
+    make: &'static str,
+    drop: &'static str,
+}
+
+const DAYS: Statements = Statements {
+    change: "UPDATE commission_days SET amount = amount + ?5, rewards = rewards + ?6
+             WHERE day = ?1 AND destination = ?2 AND source = ?3 AND currency = ?4",
+    make: "INSERT INTO commission_days (day, destination, source, currency, amount, rewards)
+           VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    drop: "DELETE FROM commission_days
+           WHERE day = ?1 AND destination = ?2 AND source = ?3 AND currency = ?4
+                 AND rewards = 0",
+};
+
+const CUSTOMER_DAYS: Statements = Statements {
+    change: "UPDATE customer_commission_days SET amount = amount + ?7, rewards = rewards + ?8
+             WHERE day = ?1 AND destination = ?2 AND customer = ?3 AND partner = ?4
+                   AND partnership = ?5 AND currency = ?6",
+    make: "INSERT INTO customer_commission_days (day, destination, customer, partner,
+               partnership, currency, amount, rewards)
+           VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    drop: "DELETE FROM customer_commission_days
+           WHERE day = ?1 AND destination = ?2 AND customer = ?3 AND partner = ?4
+                 AND partnership = ?5 AND currency = ?6 AND rewards = 0",
+};
 
 impl Tx<'_> {
     /// Takes a page of rewards in; answers how many were new or changed.
@@ -147,66 +184,60 @@ impl Tx<'_> {
         let Some(currency) = row.currency.filter(|_| row.counts) else {
             return;
         };
-        let key = (
+        let (day, code) = (
             self.zone.day_of(row.created_at).number(),
-            row.customer.clone(),
-            row.partner.clone(),
-            row.partnership.clone(),
-            row.source.clone(),
             currency.code().to_owned(),
         );
-        let sum = changes.0.entry(key).or_default();
-        sum.0 += times * row.amount;
-        sum.1 += times;
+        let whose = [&row.customer, &row.partner, &row.partnership].map(String::clone);
+        let add = |sum: &mut Sum| {
+            sum.0 += times * row.amount;
+            sum.1 += times;
+        };
+        let key = (day, row.source.clone(), code.clone());
+        add(changes.days.entry(key).or_default());
+        add(changes.customers.entry((day, whose, code)).or_default());
     }
 
     fn roll_up(&self, destination: &str, changes: &Changes) -> Result<(), LedgerError> {
-        for (key, (amount, rewards)) in &changes.0 {
-            if (*amount, *rewards) == (0, 0) {
-                continue;
-            }
-            let (day, customer, partner, partnership, source, currency) = key;
-            let row = params![
+        for ((day, source, currency), sum) in &changes.days {
+            let (amount, rewards) = sum;
+            let key = params![day, destination, source, currency];
+            let all = params![day, destination, source, currency, amount, rewards];
+            self.roll_up_row(&DAYS, *sum, all, key)?;
+        }
+        for ((day, [customer, partner, partnership], currency), sum) in &changes.customers {
+            let (amount, rewards) = sum;
+            let key = params![day, destination, customer, partner, partnership, currency];
+            let all = params![
                 day,
                 destination,
                 customer,
                 partner,
                 partnership,
-                source,
                 currency,
                 amount,
                 rewards
             ];
-            let there = self.run(
-                "UPDATE commission_days SET amount = amount + ?8, rewards = rewards + ?9
-                 WHERE day = ?1 AND destination = ?2 AND customer = ?3 AND partner = ?4
-                       AND partnership = ?5 AND source = ?6 AND currency = ?7",
-                row,
-            )?;
-            if there == 0 {
-                self.run(
-                    "INSERT INTO commission_days (day, destination, customer, partner,
-                         partnership, source, currency, amount, rewards)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-                    row,
-                )?;
-            }
-            if *rewards < 0 {
-                self.run(
-                    "DELETE FROM commission_days
-                     WHERE day = ?1 AND destination = ?2 AND customer = ?3 AND partner = ?4
-                           AND partnership = ?5 AND source = ?6 AND currency = ?7 AND rewards = 0",
-                    params![
-                        day,
-                        destination,
-                        customer,
-                        partner,
-                        partnership,
-                        source,
-                        currency
-                    ],
-                )?;
-            }
+            self.roll_up_row(&CUSTOMER_DAYS, *sum, all, key)?;
+        }
+        Ok(())
+    }
+
+    fn roll_up_row(
+        &self,
+        table: &Statements,
+        (amount, rewards): Sum,
+        all: &[&dyn rusqlite::ToSql],
+        key: &[&dyn rusqlite::ToSql],
+    ) -> Result<(), LedgerError> {
+        if (amount, rewards) == (0, 0) {
+            return Ok(());
+        }
+        if self.run(table.change, all)? == 0 {
+            self.run(table.make, all)?;
+        }
+        if rewards < 0 {
+            self.run(table.drop, key)?;
         }
         Ok(())
     }

@@ -80,12 +80,22 @@ CREATE INDEX rewards_without_currency ON rewards (destination) WHERE currency IS
 CREATE TABLE commission_days (
     day         INTEGER NOT NULL,
     destination TEXT NOT NULL,
-    customer    TEXT NOT NULL,
-    partner     TEXT NOT NULL,
-    partnership TEXT NOT NULL,
     source      TEXT NOT NULL,
     currency    TEXT NOT NULL,
     amount      INTEGER NOT NULL,            -- below zero where corrections prevail
     rewards     INTEGER NOT NULL CHECK (rewards >= 0),
-    PRIMARY KEY (day, destination, customer, partner, partnership, source, currency)
+    PRIMARY KEY (day, destination, source, currency)
+) STRICT, WITHOUT ROWID;
+
+-- The same by customer and partner.
+CREATE TABLE customer_commission_days (
+    day         INTEGER NOT NULL,
+    destination TEXT NOT NULL,
+    customer    TEXT NOT NULL,
+    partner     TEXT NOT NULL,
+    partnership TEXT NOT NULL,
+    currency    TEXT NOT NULL,
+    amount      INTEGER NOT NULL,
+    rewards     INTEGER NOT NULL CHECK (rewards >= 0),
+    PRIMARY KEY (day, destination, customer, partner, partnership, currency)
 ) STRICT, WITHOUT ROWID;
