@@ -166,6 +166,10 @@ async fn show_metrics(State(admin): State<Arc<Admin>>) -> Result<String, Problem
             &::metrics::gauge!(metrics::OLDEST_DUE, "destination" => name.clone()),
             waited,
         );
+        if let Some(at) = admin.app.ledger.mirror_figures(name).await?.read_at {
+            let gauge = ::metrics::gauge!(metrics::MIRROR_AGE, "destination" => name.clone());
+            metrics::set(&gauge, seconds(at));
+        }
     }
     for (name, at) in &summary.last_delivery {
         let gauge = ::metrics::gauge!(metrics::SOURCE_SILENCE, "source" => name.clone());

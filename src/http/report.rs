@@ -98,6 +98,19 @@ pub(super) struct DestinationSummary {
     pub(super) answered_seconds: Option<i64>,
     pub(super) status: Option<String>,
     pub(super) paused_until: Option<String>,
+    pub(super) mirror: MirrorSummary,
+}
+
+/// How far the destination's customers, partners and rewards were read.
+#[derive(Debug, Serialize)]
+pub(super) struct MirrorSummary {
+    /// When the oldest of the last reads began; null until each list was read.
+    pub(super) read_at: Option<String>,
+    pub(super) age_seconds: Option<i64>,
+    /// The same of the reads of all there is.
+    pub(super) full_read_at: Option<String>,
+    /// Rewards that count for nothing, because nobody says their currency.
+    pub(super) rewards_without_currency: i64,
 }
 
 async fn summary(State(admin): State<Arc<Admin>>) -> Result<Json<Summary>, Problem> {
@@ -136,6 +149,12 @@ pub(super) async fn summarize(app: &App) -> Result<Summary, Problem> {
             last_answer: it.answered_at.map(text),
             status: it.status,
             paused_until: it.paused_until.map(text),
+            mirror: MirrorSummary {
+                read_at: it.mirror.read_at.map(text),
+                age_seconds: it.mirror.read_at.map(seconds),
+                full_read_at: it.mirror.full_at.map(text),
+                rewards_without_currency: it.mirror.without_currency,
+            },
             destination: it.destination,
         }
     });

@@ -9,6 +9,7 @@ use super::references::payments_with_alias;
 use super::tx::{PaymentRow, Tx, by_word, from_word, read_customer};
 use crate::ledger::LedgerError;
 use crate::ledger::book::{self, Book, Directory, Failure, Standing};
+use crate::lookup::{Ask, Known};
 use crate::money::Minor;
 use crate::movement::Fact;
 use crate::plan::{Customer, Row, RowState, Ruling, Step};
@@ -449,6 +450,10 @@ impl Directory for Shelf<'_> {
             |row| row.get::<_, Option<String>>(0),
         )?;
         Ok(found.flatten())
+    }
+
+    fn mirrored(&mut self, ask: Ask<'_>) -> Result<Known, LedgerError> {
+        self.tx.mirrored(self.tx.terms(&self.payment.source)?, ask)
     }
 
     fn asked(&mut self, kind: &str, external_id: &str) -> Result<Option<String>, LedgerError> {
