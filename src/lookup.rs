@@ -170,7 +170,7 @@ impl Rule {
 }
 
 /// What one rule came to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Tried {
     /// The rule as configured.
     pub rule: String,
@@ -181,7 +181,7 @@ pub struct Tried {
 }
 
 /// The outcome of one rule.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CameTo {
     /// The rule named this customer.

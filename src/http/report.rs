@@ -5,14 +5,18 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::routing::get;
-use axum::{Extension, Json, Router};
+use axum::response::Response;
+use http::HeaderMap;
 use serde::Serialize;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::access::Caller;
 use super::api::Admin;
+use super::etag;
 use super::problem::Problem;
 use crate::config::Role;
 use crate::ops;
@@ -21,27 +25,35 @@ use crate::report::{Line, Report};
 use crate::time::{SECOND_MS, Time};
 
 /// Routes that any viewer may read.
-pub(super) fn routes() -> Router<Arc<Admin>> {
-    Router::new()
-        .route("/api/v1/report", get(report))
-        .route("/api/v1/summary", get(summary))
+pub(super) fn routes() -> OpenApiRouter<Arc<Admin>> {
+    OpenApiRouter::default()
+        .routes(routes!(report))
+        .routes(routes!(summary))
 }
 
+/// What the money comes to.
+#[utoipa::path(
+    get,
+    path = "/api/v1/report",
+    params(ReportText),
+    responses((status = 200, description = "the report", body = Report), (status = 304, description = "as the caller has it"), (status = 400, description = "the request cannot be read"))
+)]
 async fn report(
     State(admin): State<Arc<Admin>>,
     Extension(caller): Extension<Caller>,
     asked: Result<Query<ReportText>, QueryRejection>,
-) -> Result<Json<Report>, Problem> {
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let Query(asked) = asked.map_err(|error| Problem::bad_request(error.body_text()))?;
     let ledger = &admin.app.ledger;
     let (question, limit) = asked.read(admin.app.clock.now(), ledger.report_zone())?;
     let plain = caller.role == Role::Operator;
     let report = ops::report::report(ledger, question, Some(limit), plain).await?;
-    Ok(Json(report))
+    Ok(etag::answer(&headers, &report))
 }
 
 /// Money, sources and destinations at one moment; times are RFC 3339 in UTC.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 struct Summary {
     as_of: String,
     /// The zone of the ledger's days.
@@ -51,7 +63,7 @@ struct Summary {
     destinations: Vec<DestinationSummary>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 struct SourceSummary {
     source: String,
     provider: String,
@@ -64,14 +76,15 @@ struct SourceSummary {
 
 /// Deliveries whose signature, credentials or address were wrong. Nothing of them
 /// is stored, so this process knows only its own.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = RefusedSignatures)]
 struct Refused {
     count: u64,
     last: Option<String>,
     since: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 struct DestinationSummary {
     destination: String,
     /// Calls a second that the configuration allows.
@@ -85,7 +98,14 @@ struct DestinationSummary {
     paused_until: Option<String>,
 }
 
-async fn summary(State(admin): State<Arc<Admin>>) -> Result<Json<Summary>, Problem> {
+/// How sources and destinations fare, and the money of all days. Its tag is weak: it
+/// leaves out what only the clock moves.
+#[utoipa::path(
+    get,
+    path = "/api/v1/summary",
+    responses((status = 200, description = "the figures", body = Summary), (status = 304, description = "as the caller has it"))
+)]
+async fn summary(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Result<Response, Problem> {
     let app = &admin.app;
     let overview = app.ledger.overview().await?;
     let now = app.clock.now();
@@ -119,11 +139,29 @@ async fn summary(State(admin): State<Arc<Admin>>) -> Result<Json<Summary>, Probl
             destination: it.destination,
         }
     });
-    Ok(Json(Summary {
+    let summary = Summary {
         as_of: text(now),
         zone: app.ledger.report_zone().name().to_owned(),
         currencies: overview.currencies,
         sources: sources.collect(),
         destinations: destinations.collect(),
-    }))
+    };
+    let bytes = |summary: &Summary| serde_json::to_vec(summary).unwrap_or_default();
+    let tag = etag::tag_of(&bytes(&summary.without_clock()), true);
+    Ok(etag::tagged(&headers, &tag, bytes(&summary).into()))
+}
+
+impl Summary {
+    /// All but what changes while nothing happens.
+    fn without_clock(&self) -> Summary {
+        let mut still = self.clone();
+        still.as_of.clear();
+        for source in &mut still.sources {
+            source.silence_seconds = 0;
+        }
+        for destination in &mut still.destinations {
+            destination.backlog_age_seconds = destination.backlog_age_seconds.map(|_| 0);
+        }
+        still
+    }
 }

@@ -14,7 +14,7 @@ use crate::money::{Currency, Minor};
 const TOLD_MOST: usize = 20;
 
 /// What keeps a payment from its customer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
     /// An id of it is not linked to a customer yet: a link frees it.
@@ -29,7 +29,7 @@ pub enum Why {
 }
 
 /// A rule and what it came to, without the value it saw.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
 pub struct RuleMissed {
     /// The rule as configured.
     pub rule: String,
@@ -38,7 +38,7 @@ pub struct RuleMissed {
 }
 
 /// Money of one currency.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct AtStake {
     /// The currency.
     pub currency: Currency,
@@ -49,7 +49,7 @@ pub struct AtStake {
 }
 
 /// An id or a customer that payments wait for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct WaitedFor {
     /// The kind of external id, as `link` takes it; null where it is a customer key
     /// that the destination does not know.
@@ -63,7 +63,8 @@ pub struct WaitedFor {
 }
 
 /// Payments of one source that wait for the same sort of thing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = UnattributedGroup)]
 pub struct Group {
     /// The source's name.
     pub source: String,

@@ -26,6 +26,7 @@ mod keyset;
 mod ledger;
 mod lists;
 mod mutants;
+mod openapi;
 mod orders;
 mod outage;
 mod power;

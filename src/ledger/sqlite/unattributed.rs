@@ -13,7 +13,7 @@ use crate::time::Time;
 
 /// Payments that one answer is made of: at a million of them it still takes a few
 /// hundredths of a second, and what is left goes on by the cursor.
-const LOOKED_AT_MOST: usize = 5_000;
+const LOOKED_AT_MOST: usize = 2_000;
 
 impl Store {
     /// As [`crate::ledger::Ledger::unattributed`].
