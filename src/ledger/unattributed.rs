@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::list::Cursor;
 use crate::lookup::{CameTo, Rule, Tried};
 use crate::money::{Currency, Minor};
+use crate::time::Time;
 
 /// Names of what a group waits for that are told, the dearest in payments first. A
 /// page has room for a few; the others come up once these are linked.
@@ -117,7 +118,7 @@ pub(super) struct Stray {
     pub source: String,
     pub customer: Option<String>,
     pub money: Option<(Currency, Minor)>,
-    pub occurred_at: String,
+    pub moved_at: Time,
     pub tried: Vec<Tried>,
 }
 
@@ -165,8 +166,8 @@ pub(super) struct Sorted {
 #[derive(Default)]
 struct Open {
     stake: Stake,
-    newest: String,
-    oldest: String,
+    newest: Option<Time>,
+    oldest: Option<Time>,
     waited_for: BTreeMap<(Option<String>, String), Stake>,
     kinds: Vec<String>,
 }
@@ -188,10 +189,8 @@ impl Sorted {
         });
         let key = (stray.source, why, rules.collect());
         let open = self.groups.entry(key).or_default();
-        if open.stake.payments == 0 {
-            open.newest.clone_from(&stray.occurred_at);
-        }
-        open.oldest = stray.occurred_at;
+        open.newest.get_or_insert(stray.moved_at);
+        open.oldest = Some(stray.moved_at);
         open.stake.add(stray.money);
         let waited_for = match stray.customer {
             Some(customer) => vec![(None, customer)],
@@ -257,6 +256,7 @@ impl Open {
             })
             .collect();
         waited_for.sort_by_key(|it| std::cmp::Reverse(it.payments));
+        let text = |at: Option<Time>| at.map(|at| at.to_string()).unwrap_or_default();
         let left_off = waited_for.len().saturating_sub(TOLD_MOST);
         waited_for.truncate(TOLD_MOST);
         Group {
@@ -266,8 +266,8 @@ impl Open {
             kinds: self.kinds,
             payments: self.stake.payments,
             at_stake: self.stake.lines(),
-            newest: self.newest,
-            oldest: self.oldest,
+            newest: text(self.newest),
+            oldest: text(self.oldest),
             waited_for,
             left_off: u64::try_from(left_off).unwrap_or(u64::MAX),
         }

@@ -54,7 +54,7 @@ impl Tx<'_> {
                         source: row.get(0)?,
                         customer: row.get(1)?,
                         money: currency.zip(net),
-                        occurred_at: Time(row.get(5)?).to_string(),
+                        moved_at: Time(row.get(5)?),
                         tried: read_tried(tried.as_deref())?,
                     })
                 },
