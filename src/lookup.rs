@@ -244,7 +244,7 @@ pub enum Known {
 }
 
 /// What one rule came to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Tried {
     /// The rule as configured.
     pub rule: String,
@@ -255,7 +255,7 @@ pub struct Tried {
 }
 
 /// The outcome of one rule.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CameTo {
     /// The rule named this customer.

@@ -11,7 +11,19 @@ use crate::money::{Currency, Minor};
 use crate::time::Time;
 
 /// What a fact is about. The order of the variants means nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
     /// Money taken from the customer. Ranks: [`rank::PENDING`], [`rank::FAILED`], [`rank::CAPTURED`].
@@ -50,8 +62,21 @@ pub mod rank {
 }
 
 /// Whether an amount stands for one event or for all events so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = FactBasis)]
 pub enum Basis {
     /// The amount of this one refund or dispute.
     Each,
@@ -60,7 +85,19 @@ pub enum Basis {
 }
 
 /// Whose word a fact is; the greater one wins among equals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Authority {
     /// A row of an imported file.
@@ -73,7 +110,9 @@ pub enum Authority {
 
 /// One fact about a payment. Facts are stored per delivery and never merged
 /// away; a position is a fold over all of them.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
 pub struct Fact {
     /// What it is about.
     pub class: Class,

@@ -29,7 +29,7 @@ pub enum Policy {
 }
 
 /// Whom a transaction belongs to, in the destination's terms.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Customer {
     /// How the destination finds the customer.
     pub by: CustomerBy,
@@ -59,7 +59,19 @@ impl Customer {
 }
 
 /// How the destination finds a customer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum CustomerBy {
     /// By the merchant's own customer key.
@@ -79,7 +91,7 @@ pub enum Call {
 }
 
 /// What is known of one transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RowState {
     /// Surely not at the destination: refused, never sent, or read back and not
@@ -102,7 +114,8 @@ pub enum RowState {
 }
 
 /// One transaction of a payment, as the ledger knows the destination's side.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = TransactionRow)]
 pub struct Row {
     /// Counts the keys of a payment from 1.
     pub seq: u32,

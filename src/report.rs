@@ -16,7 +16,7 @@ use crate::daybook::Daybook;
 use crate::money::{Currency, Minor};
 
 /// What a report has a line for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum By {
     /// Each partner, as far as the ledger knows them now.
@@ -32,8 +32,9 @@ pub enum By {
 }
 
 /// On which day a reversal counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = ReportBasis)]
 pub enum Basis {
     /// On its own.
     #[default]
@@ -147,10 +148,12 @@ impl Sums {
 }
 
 /// One line of a report, or a total of one currency; amounts are minor units.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = ReportLine)]
 pub struct Line {
     /// What it is about; nothing for a total.
     #[serde(flatten)]
+    #[schema(value_type = Group)]
     pub group: Option<Group>,
     /// The currency of every amount in it.
     pub currency: Currency,
@@ -197,7 +200,7 @@ impl Line {
 }
 
 /// A report.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Report {
     /// What has a line.
     pub by: By,

@@ -7,22 +7,23 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::routing::{get, post, put};
+use axum::extract::{Path, State as Shared};
+use axum::routing::get;
 use axum::{Json, Router};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::access::{Access, Caller, guard_host, require};
 use super::problem::Problem;
-use super::{closed, links, pages, payments, report};
+use super::{closed, imports, links, openapi, pages, payments, report};
 use crate::app::App;
 use crate::config::Role;
-use crate::ledger::book::STATES;
+use crate::ledger::book::{STATES, State};
 use crate::ledger::{LedgerError, Word};
 use crate::metrics::{self, Metrics};
-use crate::money::{LARGEST_MINOR, Minor};
+use crate::money::{Currency, LARGEST_MINOR, Minor};
 use crate::ops::{self, ListError, StatedPayment, UsageError};
 
 /// The longest body of an API call, in bytes: links and decisions are short.
@@ -45,47 +46,50 @@ pub fn router(app: App, access: &Arc<Access>, metrics: Option<Metrics>) -> Route
     let open_metrics = listens_on.ip().is_loopback();
     let pages = pages::router(&app, access);
     let admin = Arc::new(Admin { app, metrics });
-    let viewer = Router::new()
-        .route("/api/v1/payments", get(payments::payments))
-        .route("/api/v1/payments.csv", get(payments::payments_csv))
-        .route("/api/v1/unattributed", get(payments::unattributed))
-        .route(
-            "/api/v1/payments/{source}/{payment_id}",
-            get(payments::story),
-        )
-        .merge(report::routes());
-    let operator = Router::new()
-        .route(
-            "/api/v1/payments/{source}/{payment_id}/refunds",
-            post(payments::refund),
-        )
-        .route(
-            "/api/v1/payments/{source}/{payment_id}/{decision}",
-            post(payments::decide),
-        );
-    let linker = Router::new().route(
-        "/api/v1/sources/{source}/links/{kind}/{external_id}",
-        put(links::put_link)
-            .get(links::get_link)
-            .delete(links::delete_link),
-    );
-    let linker = linker.route("/api/v1/sources/{source}/links", get(links::list));
-    let linker = linker.route(
-        "/v1/customers/{customer_key}/transactions",
-        post(state_payment),
-    );
     let figures = Router::new().route("/metrics", get(show_metrics));
-    let figures = match open_metrics {
+    let mut routes = match open_metrics {
         true => figures,
         false => require(Role::Viewer, access, figures),
     };
-    let routes = figures
-        .merge(require(Role::Viewer, access, viewer))
-        .merge(require(Role::Operator, access, operator))
-        .merge(require(Role::Linker, access, linker))
-        .merge(super::imports::router(access))
-        .merge(pages);
+    for (role, part) in parts() {
+        let (part, _) = part.split_for_parts();
+        routes = routes.merge(match role {
+            Some(role) => require(role, access, part),
+            None => part,
+        });
+    }
+    let routes = routes.merge(pages);
     guard_host(listens_on, closed(routes).with_state(admin))
+}
+
+/// Every route of the API, by the role that it takes, with what its document says.
+pub(super) fn parts() -> Vec<(Option<Role>, OpenApiRouter<Arc<Admin>>)> {
+    let viewer = OpenApiRouter::default()
+        .routes(routes!(payments::payments))
+        .routes(routes!(payments::payments_csv))
+        .routes(routes!(payments::unattributed))
+        .routes(routes!(payments::story))
+        .merge(report::routes());
+    let operator = OpenApiRouter::default()
+        .routes(routes!(payments::refund))
+        .routes(routes!(payments::decide));
+    let linker = OpenApiRouter::default()
+        .routes(routes!(
+            links::put_link,
+            links::get_link,
+            links::delete_link
+        ))
+        .routes(routes!(links::list))
+        .routes(routes!(state_payment));
+    let open = OpenApiRouter::default().routes(routes!(openapi::openapi));
+    let mut parts = vec![
+        (None, open),
+        (Some(Role::Viewer), viewer),
+        (Some(Role::Operator), operator),
+        (Some(Role::Linker), linker),
+    ];
+    parts.extend(imports::parts().map(|(role, part)| (Some(role), part)));
+    parts
 }
 
 impl From<LedgerError> for Problem {
@@ -146,7 +150,7 @@ impl Admin {
     }
 }
 
-async fn show_metrics(State(admin): State<Arc<Admin>>) -> Result<String, Problem> {
+async fn show_metrics(Shared(admin): Shared<Arc<Admin>>) -> Result<String, Problem> {
     let Some(metrics) = &admin.metrics else {
         return Err(Problem::unavailable("no metrics are kept", 60));
     };
@@ -179,7 +183,7 @@ async fn show_metrics(State(admin): State<Arc<Admin>>) -> Result<String, Problem
 }
 
 /// A transaction in PartnerStack's own form.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct TransactionBody {
     amount: Minor,
@@ -189,12 +193,38 @@ struct TransactionBody {
     category_key: Option<String>,
 }
 
+/// The answer in PartnerStack's own form.
+#[derive(Serialize, utoipa::ToSchema)]
+struct TransactionAnswer {
+    status: u16,
+    message: &'static str,
+    rdata: RecordedTransaction,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+struct RecordedTransaction {
+    key: String,
+    customer_key: Option<String>,
+    amount: Option<Minor>,
+    currency: Option<Currency>,
+    #[schema(value_type = State)]
+    state: &'static str,
+    occurred_at: String,
+}
+
 /// The merchant's back end states a payment itself, as it would to PartnerStack.
+#[utoipa::path(
+    post,
+    path = "/v1/customers/{customer_key}/transactions",
+    params(("customer_key" = String, Path, description = "The customer's key")),
+    request_body = TransactionBody,
+    responses((status = 200, description = "it is recorded, now or before", body = TransactionAnswer), (status = 409, description = "at odds with what is known; says why"), (status = 413, description = "the body is too large"), (status = 422, description = "readable, and not possible as asked"))
+)]
 async fn state_payment(
-    State(admin): State<Arc<Admin>>,
+    Shared(admin): Shared<Arc<Admin>>,
     Path(customer_key): Path<String>,
     body: Bytes,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<TransactionAnswer>, Problem> {
     let body: TransactionBody = read(&body)?;
     if admin.app.config.api_destination().is_none() {
         let why = "there are several destinations; name one in http.api_destination";
@@ -234,12 +264,16 @@ async fn state_payment(
     };
     let view = ops::state_payment(&admin.app.ledger, stated, admin.app.clock.now()).await?;
     admin.app.wake_all();
-    Ok(Json(json!({
-        "status": 200,
-        "message": "Transaction recorded",
-        "rdata": {
-            "key": view.payment_id, "customer_key": view.customer_key, "amount": view.gross,
-            "currency": view.currency, "state": view.state, "occurred_at": view.occurred_at,
+    Ok(Json(TransactionAnswer {
+        status: 200,
+        message: "Transaction recorded",
+        rdata: RecordedTransaction {
+            key: view.payment_id,
+            customer_key: view.customer_key,
+            amount: view.gross,
+            currency: view.currency,
+            state: view.state,
+            occurred_at: view.occurred_at,
         },
-    })))
+    }))
 }

@@ -8,14 +8,15 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Extension, Json, Router};
+use axum::{Extension, Json};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use super::access::{Access, Caller, require};
+use super::access::Caller;
 use super::api::Admin;
 use super::limits::broken;
 use super::links::PageText;
@@ -31,17 +32,19 @@ use crate::ops::imports::{self, ImportList, ImportView};
 const MIB: usize = 1024 * 1024;
 
 /// The routes, each with its role.
-pub(super) fn router(access: &Arc<Access>) -> Router<Arc<Admin>> {
-    let operator = Router::new().route("/api/v1/imports", post(add));
-    let operator = operator.route("/api/v1/imports/{id}/report", get(report));
-    let viewer = Router::new()
-        .route("/api/v1/imports", get(list))
-        .route("/api/v1/imports/{id}", get(show));
-    require(Role::Operator, access, operator).merge(require(Role::Viewer, access, viewer))
+pub(super) fn parts() -> [(Role, OpenApiRouter<Arc<Admin>>); 2] {
+    let operator = OpenApiRouter::default()
+        .routes(routes!(add))
+        .routes(routes!(report));
+    let viewer = OpenApiRouter::default()
+        .routes(routes!(list))
+        .routes(routes!(show));
+    [(Role::Operator, operator), (Role::Viewer, viewer)]
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct ImportQuery {
     source: String,
     format: Option<String>,
@@ -53,13 +56,22 @@ struct ImportQuery {
 }
 
 /// A file that was taken.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct ImportAnswer {
     /// Its number, as text.
     id: String,
     state: &'static str,
 }
 
+/// Takes a file of old payments; it is recorded after this answer.
+#[utoipa::path(
+    post,
+    path = "/api/v1/imports",
+    operation_id = "add_import",
+    params(ImportQuery),
+    request_body(content = String, content_type = "text/csv"),
+    responses((status = 202, description = "it was taken; Location says where to ask", body = ImportAnswer), (status = 400, description = "the request cannot be read"), (status = 413, description = "the body is too large"))
+)]
 async fn add(
     State(admin): State<Arc<Admin>>,
     Extension(caller): Extension<Caller>,
@@ -182,6 +194,14 @@ async fn write(
     Ok(())
 }
 
+/// Files that came, the newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/imports",
+    operation_id = "imports",
+    params(PageText),
+    responses((status = 200, description = "a page", body = ImportList), (status = 400, description = "the request cannot be read"))
+)]
 async fn list(
     State(admin): State<Arc<Admin>>,
     page: Result<Query<PageText>, QueryRejection>,
@@ -191,6 +211,14 @@ async fn list(
     Ok(Json(imports::imports(&admin.app, cursor, limit).await?))
 }
 
+/// One file and how far it is.
+#[utoipa::path(
+    get,
+    path = "/api/v1/imports/{id}",
+    operation_id = "import",
+    params(("id" = String, Path, description = "The file's number")),
+    responses((status = 200, description = "the file", body = ImportView), (status = 404, description = "there is no such thing here"))
+)]
 async fn show(
     State(admin): State<Arc<Admin>>,
     Path(id): Path<String>,
@@ -199,6 +227,13 @@ async fn show(
 }
 
 /// The report as CSV, as far as it is written.
+#[utoipa::path(
+    get,
+    path = "/api/v1/imports/{id}/report",
+    operation_id = "import_report",
+    params(("id" = String, Path, description = "The file's number")),
+    responses((status = 200, description = "a row for each row of the file", body = String, content_type = "text/csv"), (status = 404, description = "there is no such thing here"))
+)]
 pub(super) async fn report(
     State(admin): State<Arc<Admin>>,
     Path(id): Path<String>,

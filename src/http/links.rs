@@ -17,9 +17,9 @@ use super::problem::Problem;
 use crate::config::Role;
 use crate::ledger::{LedgerError, LinkView, NewLink, Word};
 use crate::money::Minor;
-use crate::ops::{self, LinkList};
+use crate::ops::{self, LinkDryRun, LinkList};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct LinkBody {
     customer_key: String,
@@ -27,9 +27,19 @@ struct LinkBody {
     currency: Option<String>,
 }
 
+/// What a link did, or what it would do.
+#[derive(Serialize, utoipa::ToSchema)]
+#[expect(dead_code, reason = "only its shape is of use")]
+#[serde(untagged)]
+pub(super) enum LinkOrDryRun {
+    Link(LinkAnswer),
+    DryRun(LinkDryRun),
+}
+
 /// How a link is put.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct HowToLink {
     /// Tell what it would do, and keep nothing.
     #[serde(default)]
@@ -37,7 +47,7 @@ pub(super) struct HowToLink {
 }
 
 /// A link that stands.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct LinkAnswer {
     link: LinkView,
     /// False where it was already so.
@@ -46,6 +56,17 @@ pub(super) struct LinkAnswer {
     payments: usize,
 }
 
+/// Ties an external id to a customer; saying it twice is saying it once.
+#[utoipa::path(
+    put,
+    path = "/api/v1/sources/{source}/links/{kind}/{external_id}",
+    params(("source" = String, Path, description = "The source's name"),
+        ("kind" = String, Path, description = "The kind of id, for example customer"),
+        ("external_id" = String, Path, description = "The id at the provider, percent-encoded"),
+        HowToLink),
+    request_body = LinkBody,
+    responses((status = 200, description = "it was so before; or what it would do", body = LinkOrDryRun), (status = 201, description = "it is new", body = LinkAnswer), (status = 400, description = "the request cannot be read"), (status = 404, description = "there is no such thing here"), (status = 409, description = "at odds with what is known; says why"), (status = 413, description = "the body is too large"), (status = 422, description = "readable, and not possible as asked"))
+)]
 pub(super) async fn put_link(
     State(admin): State<Arc<Admin>>,
     Extension(caller): Extension<Caller>,
@@ -105,6 +126,15 @@ async fn dry_run(
     Ok(Json(tried).into_response())
 }
 
+/// The link that counts.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sources/{source}/links/{kind}/{external_id}",
+    params(("source" = String, Path, description = "The source's name"),
+        ("kind" = String, Path, description = "The kind of id, for example customer"),
+        ("external_id" = String, Path, description = "The id at the provider, percent-encoded")),
+    responses((status = 200, description = "the link", body = LinkView), (status = 404, description = "there is no such thing here"))
+)]
 pub(super) async fn get_link(
     State(admin): State<Arc<Admin>>,
     Path((source, kind, external_id)): Path<(String, String, String)>,
@@ -116,6 +146,15 @@ pub(super) async fn get_link(
     }
 }
 
+/// Takes a link away; taking it away twice is doing it once.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/sources/{source}/links/{kind}/{external_id}",
+    params(("source" = String, Path, description = "The source's name"),
+        ("kind" = String, Path, description = "The kind of id, for example customer"),
+        ("external_id" = String, Path, description = "The id at the provider, percent-encoded")),
+    responses((status = 204, description = "there is none"), (status = 404, description = "there is no such thing here"))
+)]
 pub(super) async fn delete_link(
     State(admin): State<Arc<Admin>>,
     Extension(caller): Extension<Caller>,
@@ -135,8 +174,9 @@ pub(super) async fn delete_link(
 }
 
 /// Which page of a list.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct PageText {
     /// Where the page starts.
     pub(super) cursor: Option<String>,
@@ -144,6 +184,15 @@ pub(super) struct PageText {
     pub(super) limit: Option<String>,
 }
 
+/// The links of a source, by their ids.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sources/{source}/links",
+    operation_id = "links",
+    params(("source" = String, Path, description = "The source's name"),
+        PageText),
+    responses((status = 200, description = "a page", body = LinkList), (status = 400, description = "the request cannot be read"), (status = 404, description = "there is no such thing here"))
+)]
 pub(super) async fn list(
     State(admin): State<Arc<Admin>>,
     Path(source): Path<String>,

@@ -5,10 +5,12 @@
 
 pub mod access;
 pub mod api;
+mod etag;
 mod imports;
 pub mod limits;
 mod links;
 pub mod listen;
+mod openapi;
 pub mod origin;
 mod pages;
 mod payments;

@@ -12,12 +12,14 @@ use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use http::HeaderMap;
 use http_body::Frame;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::access::Caller;
 use super::api::{Admin, read, read_or_empty};
+use super::etag;
 use super::problem::Problem;
 use crate::config::Role;
 use crate::export::Shown;
@@ -29,6 +31,13 @@ use crate::ops::{self, FilterText, PaymentList, UnattributedList, UnattributedTe
 /// Pieces of a file that are read ahead of a slow reader.
 const PIECES_AHEAD: usize = 2;
 
+/// Payments, by when the money moved, the newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/payments",
+    params(FilterText),
+    responses((status = 200, description = "a page", body = PaymentList), (status = 400, description = "the request cannot be read"), (status = 404, description = "there is no such thing here"))
+)]
 pub(super) async fn payments(
     State(admin): State<Arc<Admin>>,
     Extension(caller): Extension<Caller>,
@@ -43,6 +52,12 @@ pub(super) async fn payments(
 }
 
 /// All that a list shows, from its cursor to the end, as a file.
+#[utoipa::path(
+    get,
+    path = "/api/v1/payments.csv",
+    params(FilterText),
+    responses((status = 200, description = "a row for each statement, in the columns of `export`", body = String, content_type = "text/csv"), (status = 400, description = "the request cannot be read"), (status = 404, description = "there is no such thing here"))
+)]
 pub(super) async fn payments_csv(
     State(admin): State<Arc<Admin>>,
     Extension(caller): Extension<Caller>,
@@ -95,6 +110,13 @@ impl http_body::Body for Pieces {
     }
 }
 
+/// Payments without a customer, by what they wait for.
+#[utoipa::path(
+    get,
+    path = "/api/v1/unattributed",
+    params(UnattributedText),
+    responses((status = 200, description = "groups, the one with the most payments first", body = UnattributedList), (status = 400, description = "the request cannot be read"), (status = 404, description = "there is no such thing here"))
+)]
 pub(super) async fn unattributed(
     State(admin): State<Arc<Admin>>,
     Extension(caller): Extension<Caller>,
@@ -108,23 +130,41 @@ pub(super) async fn unattributed(
     ))
 }
 
+/// One payment's whole story, by its id, another id of it, or a delivery's.
+#[utoipa::path(
+    get,
+    path = "/api/v1/payments/{source}/{payment_id}",
+    params(("source" = String, Path, description = "The source's name"),
+        ("payment_id" = String, Path, description = "The payment's id")),
+    responses((status = 200, description = "the story", body = Story), (status = 304, description = "as the caller has it"), (status = 404, description = "there is no such thing here"))
+)]
 pub(super) async fn story(
     State(admin): State<Arc<Admin>>,
     Extension(caller): Extension<Caller>,
     Path((source, id)): Path<(String, String)>,
-) -> Result<Json<Story>, Problem> {
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let plain = caller.role == Role::Operator;
     let story = ops::story(&admin.app.ledger, &source, &id, plain).await?;
-    Ok(Json(story))
+    Ok(etag::answer(&headers, &story))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct RefundBody {
     refund_id: String,
     amount: Minor,
 }
 
+/// States a refund that no webhook tells of; saying it twice counts once.
+#[utoipa::path(
+    post,
+    path = "/api/v1/payments/{source}/{payment_id}/refunds",
+    params(("source" = String, Path, description = "The source's name"),
+        ("payment_id" = String, Path, description = "The payment's id")),
+    request_body = RefundBody,
+    responses((status = 200, description = "how the payment stands now", body = Decided), (status = 404, description = "there is no such thing here"), (status = 409, description = "at odds with what is known; says why"), (status = 413, description = "the body is too large"), (status = 422, description = "readable, and not possible as asked"))
+)]
 pub(super) async fn refund(
     State(admin): State<Arc<Admin>>,
     Extension(caller): Extension<Caller>,
@@ -139,7 +179,7 @@ pub(super) async fn refund(
     Ok(Json(decided))
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DecisionBody {
     #[serde(default)]
@@ -176,6 +216,16 @@ impl DecisionBody {
     }
 }
 
+/// Decides about a payment: try again, forward nothing, or go on.
+#[utoipa::path(
+    post,
+    path = "/api/v1/payments/{source}/{payment_id}/{decision}",
+    params(("source" = String, Path, description = "The source's name"),
+        ("payment_id" = String, Path, description = "The payment's id"),
+        ("decision" = String, Path, description = "retry, skip or release", pattern = "^(retry|skip|release)$")),
+    request_body(content = Option<DecisionBody>),
+    responses((status = 200, description = "how the payment stands now", body = Decided), (status = 404, description = "there is no such thing here"), (status = 409, description = "at odds with what is known; says why"), (status = 413, description = "the body is too large"), (status = 422, description = "readable, and not possible as asked"))
+)]
 pub(super) async fn decide(
     State(admin): State<Arc<Admin>>,
     Extension(caller): Extension<Caller>,

@@ -34,6 +34,34 @@ enum Kind {
     Unavailable,
 }
 
+/// All kinds.
+const KINDS: [Kind; 13] = [
+    Kind::BadRequest,
+    Kind::Unauthorized,
+    Kind::Unverified,
+    Kind::Forbidden,
+    Kind::NotFound,
+    Kind::MethodNotAllowed,
+    Kind::RequestTimeout,
+    Kind::Conflict,
+    Kind::TooLarge,
+    Kind::Misdirected,
+    Kind::Unprocessable,
+    Kind::TooMany,
+    Kind::Unavailable,
+];
+
+/// The types that problems have, each once. None of them changes its meaning.
+pub fn types() -> impl Iterator<Item = String> {
+    let mut slugs = KINDS.map(|kind| kind.facts().1).to_vec();
+    slugs.dedup();
+    slugs.into_iter().map(type_of)
+}
+
+fn type_of(slug: &str) -> String {
+    format!("urn:tributary:problem:{slug}")
+}
+
 impl Kind {
     fn facts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
@@ -200,7 +228,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, slug, title) = self.kind.facts();
         let body = Body {
-            r#type: format!("urn:tributary:problem:{slug}"),
+            r#type: type_of(slug),
             title,
             status: status.as_u16(),
             detail: &self.detail,

@@ -5,14 +5,18 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::routing::get;
-use axum::{Extension, Json, Router};
+use axum::response::Response;
+use http::HeaderMap;
 use serde::Serialize;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::access::Caller;
 use super::api::Admin;
+use super::etag;
 use super::problem::Problem;
 use crate::app::App;
 use crate::config::Role;
@@ -23,27 +27,35 @@ use crate::report::{Line, Report};
 use crate::time::{SECOND_MS, Time};
 
 /// Routes that any viewer may read.
-pub(super) fn routes() -> Router<Arc<Admin>> {
-    Router::new()
-        .route("/api/v1/report", get(report))
-        .route("/api/v1/summary", get(summary))
+pub(super) fn routes() -> OpenApiRouter<Arc<Admin>> {
+    OpenApiRouter::default()
+        .routes(routes!(report))
+        .routes(routes!(summary))
 }
 
+/// What the money comes to.
+#[utoipa::path(
+    get,
+    path = "/api/v1/report",
+    params(ReportText),
+    responses((status = 200, description = "the report", body = Report), (status = 304, description = "as the caller has it"), (status = 400, description = "the request cannot be read"))
+)]
 pub(super) async fn report(
     State(admin): State<Arc<Admin>>,
     Extension(caller): Extension<Caller>,
     asked: Result<Query<ReportText>, QueryRejection>,
-) -> Result<Json<Report>, Problem> {
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let Query(asked) = asked.map_err(|error| Problem::bad_request(error.body_text()))?;
     let ledger = &admin.app.ledger;
     let (question, limit) = asked.read(admin.app.clock.now(), ledger.report_zone())?;
     let plain = caller.role == Role::Operator;
     let report = ops::report::report(ledger, question, Some(limit), plain).await?;
-    Ok(Json(report))
+    Ok(etag::answer(&headers, &report))
 }
 
 /// Money, sources and destinations at one moment; times are RFC 3339 in UTC.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Summary {
     pub(super) as_of: String,
     /// The zone of the ledger's days.
@@ -56,15 +68,16 @@ pub(super) struct Summary {
 }
 
 /// How many payments are in a state, counted up to a limit.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct OpenState {
+    #[schema(value_type = crate::ledger::book::State)]
     pub(super) state: &'static str,
     pub(super) payments: i64,
     /// True where there are more than were counted.
     pub(super) more: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct SourceSummary {
     pub(super) source: String,
     pub(super) provider: String,
@@ -77,14 +90,15 @@ pub(super) struct SourceSummary {
 
 /// Deliveries whose signature, credentials or address were wrong. Nothing of them
 /// is stored, so this process knows only its own.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = RefusedSignatures)]
 pub(super) struct Refused {
     pub(super) count: u64,
     pub(super) last: Option<String>,
     pub(super) since: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct DestinationSummary {
     pub(super) destination: String,
     /// Calls a second that the configuration allows.
@@ -102,7 +116,7 @@ pub(super) struct DestinationSummary {
 }
 
 /// How far the destination's customers, partners and rewards were read.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct MirrorSummary {
     /// When the oldest of the last reads began; null until each list was read.
     pub(super) read_at: Option<String>,
@@ -113,8 +127,18 @@ pub(super) struct MirrorSummary {
     pub(super) rewards_without_currency: i64,
 }
 
-async fn summary(State(admin): State<Arc<Admin>>) -> Result<Json<Summary>, Problem> {
-    Ok(Json(summarize(&admin.app).await?))
+/// How sources and destinations fare, and the money of all days. Its tag is weak: it
+/// leaves out what only the clock moves.
+#[utoipa::path(
+    get,
+    path = "/api/v1/summary",
+    responses((status = 200, description = "the figures", body = Summary), (status = 304, description = "as the caller has it"))
+)]
+async fn summary(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Result<Response, Problem> {
+    let summary = summarize(&admin.app).await?;
+    let bytes = |summary: &Summary| serde_json::to_vec(summary).unwrap_or_default();
+    let tag = etag::tag_of(&bytes(&summary.without_clock()), true);
+    Ok(etag::tagged(&headers, &tag, bytes(&summary).into()))
 }
 
 /// The summary as of now.
@@ -171,4 +195,21 @@ pub(super) async fn summarize(app: &App) -> Result<Summary, Problem> {
         destinations: destinations.collect(),
         open: open.collect(),
     })
+}
+
+impl Summary {
+    /// All but what changes while nothing happens.
+    fn without_clock(&self) -> Summary {
+        let mut still = self.clone();
+        still.as_of.clear();
+        for source in &mut still.sources {
+            source.silence_seconds = 0;
+        }
+        for destination in &mut still.destinations {
+            destination.backlog_age_seconds = destination.backlog_age_seconds.map(|_| 0);
+            destination.answered_seconds = destination.answered_seconds.map(|_| 0);
+            destination.mirror.age_seconds = destination.mirror.age_seconds.map(|_| 0);
+        }
+        still
+    }
 }

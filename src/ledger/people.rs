@@ -65,7 +65,7 @@ impl Decision {
 }
 
 /// What a decision did to one payment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Decided {
     /// The source.
     pub source: String,
@@ -99,7 +99,7 @@ pub struct NewLink {
 }
 
 /// A link as stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct LinkView {
     /// The source.
     pub source: String,

@@ -3,6 +3,7 @@
 //! These are views to be printed, served and tested. They decide nothing.
 
 use serde::Serialize;
+use utoipa::openapi::{RefOr, Schema};
 
 use crate::ledger::LinkView;
 use crate::lookup::Tried;
@@ -12,7 +13,7 @@ use crate::plan::Row;
 use crate::position::Position;
 
 /// One payment in a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct PaymentView {
     /// The ledger's own number, the cursor of lists.
     #[serde(skip)]
@@ -40,6 +41,7 @@ pub struct PaymentView {
     /// Minor units that the destination holds live, as the ledger knows.
     pub forwarded: Minor,
     /// Its state, in one word.
+    #[schema(value_type = super::book::State)]
     pub state: &'static str,
     /// Why, for a person.
     pub reason: Option<String>,
@@ -52,10 +54,11 @@ pub struct PaymentView {
 }
 
 /// The whole story of a payment.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Story {
     /// The payment as it stands now; `None` for a delivery without payments.
     #[serde(flatten)]
+    #[schema(value_type = PaymentOfStory)]
     pub payment: Option<PaymentView>,
     /// Why it stands so, as a pair of sentences for a person.
     pub summary: String,
@@ -73,8 +76,25 @@ pub struct Story {
     pub aliases: Vec<AliasView>,
 }
 
+/// How a payment stands in its story, for the API's document: a delivery that
+/// concerns no payment has a story without these fields.
+#[derive(Debug)]
+pub struct PaymentOfStory;
+
+impl utoipa::PartialSchema for PaymentOfStory {
+    fn schema() -> RefOr<Schema> {
+        let mut schema = PaymentView::schema();
+        if let RefOr::T(Schema::Object(fields)) = &mut schema {
+            fields.required.clear();
+        }
+        schema
+    }
+}
+
+impl utoipa::ToSchema for PaymentOfStory {}
+
 /// One dated line of a story.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Event {
     /// When, RFC 3339 in UTC.
     pub at: String,
@@ -88,7 +108,7 @@ pub struct Event {
 }
 
 /// One transaction at the destination.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct TransactionView {
     /// Its key there.
     pub key: String,
@@ -105,7 +125,7 @@ pub struct TransactionView {
 }
 
 /// Another id of a payment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct AliasView {
     /// The kind of id.
     pub kind: String,

@@ -8,13 +8,14 @@ use serde::Serialize;
 use super::list::Cursor;
 use crate::lookup::{CameTo, Rule, Tried};
 use crate::money::{Currency, Minor};
+use crate::time::Time;
 
 /// Names of what a group waits for that are told, the dearest in payments first. A
 /// page has room for a few; the others come up once these are linked.
 const TOLD_MOST: usize = 20;
 
 /// What keeps a payment from its customer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
     /// An id of it is not linked to a customer yet: a link frees it.
@@ -29,7 +30,7 @@ pub enum Why {
 }
 
 /// A rule and what it came to, without the value it saw.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
 pub struct RuleMissed {
     /// The rule as configured.
     pub rule: String,
@@ -39,7 +40,7 @@ pub struct RuleMissed {
 }
 
 /// Money of one currency.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct AtStake {
     /// The currency.
     pub currency: Currency,
@@ -50,7 +51,7 @@ pub struct AtStake {
 }
 
 /// An id or a customer that payments wait for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct WaitedFor {
     /// The kind of external id, as `link` takes it; null where it is a customer key
     /// that the destination does not know.
@@ -64,7 +65,8 @@ pub struct WaitedFor {
 }
 
 /// Payments of one source that wait for the same sort of thing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = UnattributedGroup)]
 pub struct Group {
     /// The source's name.
     pub source: String,
@@ -117,7 +119,7 @@ pub(super) struct Stray {
     pub source: String,
     pub customer: Option<String>,
     pub money: Option<(Currency, Minor)>,
-    pub occurred_at: String,
+    pub moved_at: Time,
     pub tried: Vec<Tried>,
 }
 
@@ -165,8 +167,8 @@ pub(super) struct Sorted {
 #[derive(Default)]
 struct Open {
     stake: Stake,
-    newest: String,
-    oldest: String,
+    newest: Option<Time>,
+    oldest: Option<Time>,
     waited_for: BTreeMap<(Option<String>, String), Stake>,
     kinds: Vec<String>,
 }
@@ -188,10 +190,8 @@ impl Sorted {
         });
         let key = (stray.source, why, rules.collect());
         let open = self.groups.entry(key).or_default();
-        if open.stake.payments == 0 {
-            open.newest.clone_from(&stray.occurred_at);
-        }
-        open.oldest = stray.occurred_at;
+        open.newest.get_or_insert(stray.moved_at);
+        open.oldest = Some(stray.moved_at);
         open.stake.add(stray.money);
         let waited_for = match stray.customer {
             Some(customer) => vec![(None, customer)],
@@ -257,6 +257,7 @@ impl Open {
             })
             .collect();
         waited_for.sort_by_key(|it| std::cmp::Reverse(it.payments));
+        let text = |at: Option<Time>| at.map(|at| at.to_string()).unwrap_or_default();
         let left_off = waited_for.len().saturating_sub(TOLD_MOST);
         waited_for.truncate(TOLD_MOST);
         Group {
@@ -266,8 +267,8 @@ impl Open {
             kinds: self.kinds,
             payments: self.stake.payments,
             at_stake: self.stake.lines(),
-            newest: self.newest,
-            oldest: self.oldest,
+            newest: text(self.newest),
+            oldest: text(self.oldest),
             waited_for,
             left_off: u64::try_from(left_off).unwrap_or(u64::MAX),
         }

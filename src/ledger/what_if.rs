@@ -22,7 +22,7 @@ pub struct WhatIf {
 }
 
 /// A link that would be refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct NotLinked {
     /// The source.
     pub source: String,
@@ -35,15 +35,17 @@ pub struct NotLinked {
 }
 
 /// How one payment would move.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Moved {
     /// The source.
     pub source: String,
     /// The payment's id.
     pub payment_id: String,
     /// Its state now.
+    #[schema(value_type = super::book::State)]
     pub before: &'static str,
     /// The state it would have.
+    #[schema(value_type = super::book::State)]
     pub after: &'static str,
     /// Why it would stand so, for a person.
     pub reason: Option<String>,
@@ -58,11 +60,13 @@ pub struct Moved {
 }
 
 /// Payments that would move alike.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct MovedSum {
     /// Their state now.
+    #[schema(value_type = super::book::State)]
     pub before: &'static str,
     /// The state they would have.
+    #[schema(value_type = super::book::State)]
     pub after: &'static str,
     /// Whose they would be.
     pub customer_key: Option<String>,

@@ -2,17 +2,21 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::{ListError, UsageError, page_length};
 use crate::app::App;
 use crate::import::queue::SaidOfFile;
 use crate::import::view::view;
 use crate::ledger::LedgerError;
+use crate::ledger::book::State;
 use crate::ledger::imports::Arrived;
+use crate::ledger::rows::RowTold;
+use crate::money::{Currency, Minor};
 use crate::time::SECOND_MS;
 
 /// A file and how far it is.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct ImportView {
     /// Its number, as text.
     pub id: String,
@@ -35,6 +39,7 @@ pub struct ImportView {
     /// How long it took, waiting included.
     pub seconds: Option<i64>,
     /// What came of it, or of as much of it as was read.
+    #[schema(value_type = Option<ImportResult>)]
     pub result: Option<Value>,
     /// Where its report is.
     pub report: String,
@@ -68,8 +73,70 @@ impl ImportView {
     }
 }
 
+/// What came of a file, as `import --json` prints it. It is written by the import
+/// itself and handed on as it is; here it is told to readers of the API's document.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its shape is of use")]
+struct ImportResult {
+    /// The file's name.
+    file: String,
+    /// The source.
+    source: String,
+    /// The layout of its columns.
+    format: String,
+    /// True where it was only tried.
+    dry_run: bool,
+    /// Rows read.
+    rows: u64,
+    /// Rows that were news.
+    imported: u64,
+    /// Rows whose payment has no customer.
+    unattributed: u64,
+    /// Rows that changed nothing.
+    known: u64,
+    /// Rows of what is not forwarded.
+    ignored: u64,
+    /// Rows that could not be read or recorded.
+    rejected: u64,
+    /// Why the file could not be read to its end.
+    broken: Option<String>,
+    /// True where it was stopped before its end.
+    stopped: bool,
+    /// Payments that became due.
+    due: i64,
+    /// Where they go.
+    destination: Option<String>,
+    /// How long that takes at the configured rate.
+    forwarding_seconds: i64,
+    /// How the money changed; not in lists.
+    #[schema(required = false)]
+    changes: Vec<ImportChange>,
+    /// The first rows that were rejected; not in lists.
+    #[schema(required = false)]
+    rejected_first: Vec<RowTold>,
+    /// The first rows without a customer; not in lists.
+    #[schema(required = false)]
+    unattributed_first: Vec<RowTold>,
+}
+
+/// How the money of one state, customer and currency changed, in minor units.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its shape is of use")]
+struct ImportChange {
+    state: State,
+    customer_key: Option<String>,
+    currency: Option<Currency>,
+    payments: i64,
+    gross: Minor,
+    reversed: Minor,
+    net: Minor,
+}
+
+/// Parts of a result that may be long, which lists leave out.
+const LONG: [&str; 3] = ["changes", "rejected_first", "unattributed_first"];
+
 /// A page of files.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct ImportList {
     /// The newest first.
     pub items: Vec<ImportView>,
@@ -90,7 +157,13 @@ pub async fn imports(
     let before = cursor.map(str::parse::<i64>).transpose();
     let before = before.map_err(|_| UsageError("cursor: not one of ours".to_owned()))?;
     let (files, next) = app.ledger.imports(before, limit).await?;
-    let items = files.iter().map(|file| ImportView::of(app, file));
+    let items = files.iter().map(|file| {
+        let mut view = ImportView::of(app, file);
+        if let Some(result) = view.result.as_mut().and_then(Value::as_object_mut) {
+            result.retain(|name, _| !LONG.contains(&name.as_str()));
+        }
+        view
+    });
     Ok(ImportList {
         items: items.collect(),
         next_cursor: next.map(|number| number.to_string()),

@@ -30,7 +30,7 @@ pub async fn link(
 }
 
 /// What links would do.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct LinkDryRun {
     /// Links that are not so already.
     pub changed: usize,
@@ -86,9 +86,9 @@ impl LinkDryRun {
     }
 }
 
-/// What links would do, one after the other; nothing of it is kept. Beyond
-/// [`TRIED_AT_ONCE`] each part is tried by itself, so that a payment which two links
-/// of different parts concern is told twice.
+/// What links would do, one after the other; nothing of it is kept. Of many, every
+/// twenty are tried by themselves, so that a payment which two links of different
+/// parts concern is told twice.
 ///
 /// # Errors
 /// As the ledger's.
@@ -106,7 +106,7 @@ pub async fn link_dry_run(
 }
 
 /// A page of a source's links, as it is answered.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct LinkList {
     /// By their ids; of one id the link that counts first.
     pub items: Vec<LinkView>,

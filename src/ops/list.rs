@@ -19,8 +19,9 @@ pub const PAGE_MOST: usize = 1_000;
 const SEARCH_MOST_CHARS: usize = 255;
 
 /// A filter as people write it.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct FilterText {
     /// A state's word.
     pub state: Option<String>,
@@ -158,7 +159,7 @@ pub fn moment(name: &str, text: &str, now: Time) -> Result<Time, UsageError> {
 }
 
 /// A page of payments, as it is answered.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct PaymentList {
     /// By when the money moved, newest first.
     pub items: Vec<PaymentView>,

@@ -17,8 +17,9 @@ pub const LINES: usize = 1_000;
 pub const LINES_MOST: usize = 20_000;
 
 /// A report as people ask for it.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct ReportText {
     /// partner, customer, source, day or month.
     pub by: Option<String>,

@@ -10,8 +10,9 @@ use crate::lookup;
 use crate::time::Time;
 
 /// Which of them.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct UnattributedText {
     /// A source's name.
     pub source: Option<String>,
@@ -41,7 +42,7 @@ impl UnattributedText {
 }
 
 /// Groups of payments, as they are answered.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct UnattributedList {
     /// The group with the most payments first.
     pub items: Vec<Group>,

@@ -466,3 +466,94 @@ async fn the_links_of_a_source_are_listed_page_by_page() {
     ];
     assert_eq!(listed, expected);
 }
+
+/// More payments than one answer is made of, and than one link folds.
+const VERY_MANY: i64 = 2_050;
+
+#[tokio::test]
+async fn of_very_many_that_wait_for_one_id_the_rest_is_counted_and_comes_with_the_cursor() {
+    let mut bench = Bench::in_memory(vec![terms("stripe")]);
+    for number in 0..VERY_MANY {
+        let reading = charge_at(&format!("ch_{number:04}"), 100, Some("cus_A"), number);
+        bench.deliver(reading).await;
+    }
+    let first = bench.ledger.unattributed(Filter::default()).await.unwrap();
+    let rest = Filter {
+        cursor: first.next_cursor,
+        ..Filter::default()
+    };
+    assert!(rest.cursor.is_some(), "these were not all");
+    let second = bench.ledger.unattributed(rest).await.unwrap();
+    assert_eq!(second.next_cursor, None);
+    let counts = [&first, &second].map(|groups| groups.items[0].payments);
+    assert_eq!(counts.iter().sum::<u64>(), VERY_MANY.unsigned_abs());
+    assert_eq!(first.items[0].newest, at(VERY_MANY - 1).to_string());
+    assert_eq!(second.items[0].oldest, at(0).to_string());
+
+    let links = vec![a_link("cus_A", "acme")];
+    let tried = bench
+        .ledger
+        .link_dry_run(links, bench.word())
+        .await
+        .unwrap();
+    let told = i64::try_from(tried.payments.len() + tried.not_looked_at).unwrap();
+    assert_eq!(told, VERY_MANY);
+    assert!(tried.not_looked_at > 1_000, "{}", tried.not_looked_at);
+    assert_eq!(bench.state("ch_0000").await, State::Unattributed);
+}
+
+#[tokio::test]
+async fn the_command_line_searches_and_tries_links() {
+    let folder = crate::binary::Folder::new().await;
+    folder.write(
+        "old.csv",
+        "payment_id,amount,currency,occurred_at,clue.customer\n\
+         ch_1,500,USD,2025-06-01T00:00:00Z,cus_A\nch_2,700,USD,2025-06-03T00:00:00Z,cus_A\n\
+         ch_3,100,USD,2025-06-02T00:00:00Z,cus_B\n",
+    );
+    folder.expect(0, &["import", "old.csv", "--source", "stripe"]);
+    let found = |args: &[&str]| -> Vec<String> {
+        let list = folder.json(&[&["payments"], args].concat());
+        let items = list["items"].as_array().unwrap().iter();
+        items
+            .map(|it| it["payment_id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(found(&[]), ["ch_2", "ch_3", "ch_1"]);
+    assert_eq!(found(&["--search", "cus_A"]), ["ch_2", "ch_1"]);
+    assert_eq!(
+        found(&["--search", "ch_", "--until", "2025-06-03"]),
+        ["ch_3", "ch_1"]
+    );
+    assert_eq!(found(&["--provider", "chargebee"]), [""; 0]);
+    folder.expect(2, &["payments", "--search", &"x".repeat(300)]);
+
+    let link = ["link", "stripe", "customer", "cus_A", "acme"];
+    let tried = folder.json(&[&link[..], &["--dry-run"]].concat());
+    assert_eq!(
+        (&tried["changed"], &tried["payments"]),
+        (&1.into(), &2.into())
+    );
+    assert_eq!(tried["sums"][0]["net"], 1200, "{tried}");
+    let shown = folder.expect(0, &[&link[..], &["--dry-run"]].concat());
+    assert!(shown.out.contains("12.00 USD"), "{shown:?}");
+    assert!(shown.err.contains("nothing was written"), "{shown:?}");
+    assert_eq!(found(&["--state", "unattributed"]).len(), 3);
+
+    folder.write(
+        "links.csv",
+        "kind,external_id,customer_key\ncustomer,cus_A,acme\ncustomer,cus_B,\n\
+         customer,cus_A,other\ncustomer,cus_B,globex\n",
+    );
+    let file = ["link", "stripe", "--csv", "links.csv", "--dry-run"];
+    let tried = folder.expect(3, &file);
+    assert!(tried.err.contains("already belongs"), "{tried:?}");
+    assert!(
+        tried.err.contains("2 of the lines would be rejected"),
+        "{tried:?}"
+    );
+    assert!(tried.err.contains("3 payments would be"), "{tried:?}");
+    assert_eq!(found(&["--state", "unattributed"]).len(), 3);
+    folder.expect(3, &file[..4]);
+    assert_eq!(found(&["--state", "due"]).len(), 3);
+}

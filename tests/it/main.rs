@@ -28,6 +28,7 @@ mod ledger;
 mod lists;
 mod mirror;
 mod mutants;
+mod openapi;
 mod orders;
 mod outage;
 mod page;

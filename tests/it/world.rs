@@ -242,9 +242,13 @@ impl World {
         );
     }
 
-    /// What the sandbox holds live of one payment.
+    /// What the sandbox holds live of one payment of Stripe's.
     pub fn held(&self, id: &str) -> i64 {
-        let key = tributary::destination::transaction_key("stripe", id, 1);
+        self.held_of("stripe", id)
+    }
+
+    fn held_of(&self, source: &str, id: &str) -> i64 {
+        let key = tributary::destination::transaction_key(source, id, 1);
         let rows = self.sandbox.transactions();
         let ours = rows.iter().filter(|row| {
             !row.archived && (row.key == key || row.key.starts_with(&format!("{key}:")))
@@ -281,7 +285,7 @@ impl World {
                     payment.payment_id
                 );
                 assert_eq!(
-                    self.held(&payment.payment_id),
+                    self.held_of(&payment.source, &payment.payment_id),
                     payment.forwarded,
                     "{}",
                     payment.payment_id

@@ -13,7 +13,7 @@ use crate::time::Time;
 
 /// Payments that one answer is made of: at a million of them it still takes a few
 /// hundredths of a second, and what is left goes on by the cursor.
-const LOOKED_AT_MOST: usize = 5_000;
+const LOOKED_AT_MOST: usize = 2_000;
 
 impl Store {
     /// As [`crate::ledger::Ledger::unattributed`].
@@ -54,7 +54,7 @@ impl Tx<'_> {
                         source: row.get(0)?,
                         customer: row.get(1)?,
                         money: currency.zip(net),
-                        occurred_at: Time(row.get(5)?).to_string(),
+                        moved_at: Time(row.get(5)?),
                         tried: read_tried(tried.as_deref())?,
                     })
                 },
