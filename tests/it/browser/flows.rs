@@ -25,7 +25,7 @@ async fn people_sign_in_by_the_form_or_by_an_address() {
     assert_eq!(browser.place().await, "/sign-in?next=%2Freport");
     // What the demo prints: the token stays behind the # and is gone afterwards.
     browser.open(&format!("/sign-in#token={VIEWER}")).await;
-    browser.sees("Attributed revenue").await;
+    browser.sees("No money in these days").await;
     assert_eq!(browser.place().await, "/");
     browser.driver().back().await;
     assert!(!browser.place().await.contains(VIEWER));

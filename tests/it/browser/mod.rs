@@ -43,6 +43,10 @@ const ARGUMENTS: [&str; 10] = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ];
 
+/// Addresses inside the browser, of which a page of ours can open none: its policy
+/// forbids it, and the console would tell.
+const INSIDE: [&str; 3] = ["about:", "chrome:", "data:"];
+
 /// A browser in front of a world.
 pub struct Browser {
     driver: Option<Driver>,
@@ -305,8 +309,9 @@ impl Browser {
             let url = params["request"]["url"].as_str().or(params["url"].as_str());
             let url = url.unwrap_or_default();
             met.requests += 1;
-            // The empty page that a browser begins with is a "data:" of its own.
-            if !url.starts_with(&format!("{}/", self.home)) && url != "data:," {
+            // What a browser shows before anything was opened has no host.
+            let hostless = INSIDE.iter().any(|scheme| url.starts_with(scheme));
+            if !hostless && !url.starts_with(&format!("{}/", self.home)) {
                 met.strangers.push(url.to_owned());
             }
         }
