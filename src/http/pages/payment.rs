@@ -128,7 +128,9 @@ async fn story_page(
     let mut frame = Frame::new(session, "payments", format!("{source} {id}"));
     frame.told = told;
     let can = can(&story, &frame);
-    let moves = story.payment.as_ref().is_some_and(|it| it.state == "due");
+    // What was refused is an answer to a form: looked at again, it would be sent again.
+    let refused = frame.told.as_ref().is_some_and(|told| !told.well);
+    let moves = !refused && story.payment.as_ref().is_some_and(|it| it.state == "due");
     let events = story.events.iter().map(|event| EventRow {
         at: event.at.clone(),
         at_text: words::moment(&event.at),

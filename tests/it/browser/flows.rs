@@ -163,7 +163,9 @@ async fn people_decide_on_a_payments_own_page() {
     browser.press("Release as it is").await;
     browser.sees("It is released.").await;
     browser.find("//main//*[@class='tag settled']").await;
-    assert_eq!(world.held("ch_held"), 5000);
+    // What is told before is what is done: the figure of the other currency counts.
+    assert!(story.contains("is net 43.00 USD"), "{story}");
+    assert_eq!(world.held("ch_held"), 4300);
     browser.close().await;
     world.strike().await;
 }
@@ -214,6 +216,46 @@ async fn a_file_is_tried_and_then_sent() {
     browser.press("Imports").await;
     let list = browser.sees("recorded").await;
     assert!(list.contains("dry run"), "{list}");
+    browser.close().await;
+    world.strike().await;
+}
+
+/// Time that a page has stood, in milliseconds by its own clock: twice as long as a
+/// page that follows a payment waits, and more.
+const STOOD_MS: u32 = 5_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_follows_interrupts_nobody_and_sends_nothing_twice() {
+    let mut world = World::new().await;
+    world
+        .stripe("customer.created", customer("cus_A", "acme"))
+        .await;
+    world
+        .stripe("charge.succeeded", charge("ch_1", 5000, Some("cus_A")))
+        .await;
+    world.wait_for("ch_1", "settled").await;
+    world
+        .sandbox
+        .set_faults(vec!["429:1@POST=100%".parse().unwrap()]);
+    world
+        .stripe("refund.created", refund("re_1", "ch_1", 700))
+        .await;
+    world.wait_for("ch_1", "due").await;
+    let mut browser = Browser::signed_in(&world, OPERATOR).await;
+    browser.open("/payments/stripe/ch_1").await;
+    let label = "Forward nothing, because";
+    browser.write(label, "wait for").await;
+    browser.stands_for(STOOD_MS).await;
+    browser.field(label).await.write(" it").await;
+    let written = browser.asks("return document.querySelector('[name=reason]').value");
+    assert_eq!(written.await, "wait for it");
+    // The destination holds some of it, so this is refused, once.
+    browser.press("Skip").await;
+    browser.sees("Not done:").await;
+    browser.stands_for(STOOD_MS).await;
+    browser.expects("status of 409");
+    world.sandbox.set_faults(Vec::new());
+    assert_eq!(world.wait_for("ch_1", "settled").await.forwarded, 4300);
     browser.close().await;
     world.strike().await;
 }

@@ -227,6 +227,19 @@ impl Browser {
         panic!("still \"{part}\" on {}", self.place().await);
     }
 
+    /// Waits until the page that is there has stood for so long by its own clock,
+    /// which begins again with every page.
+    pub async fn stands_for(&self, ms: u32) {
+        let stood = format!("return performance.now() > {ms}");
+        for _ in 0..LOOKS {
+            if self.asks(&stood).await == true {
+                return;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        panic!("{} does not stand still", self.place().await);
+    }
+
     /// Presses a button or follows a link, by what stands on it.
     pub async fn press(&self, name: &str) {
         let xpath =

@@ -29,7 +29,17 @@ for (const field of document.querySelectorAll("[data-submits]")) {
 // What is still going on is looked at again.
 const wait = Number(document.querySelector("[data-again-seconds]")?.dataset.againSeconds);
 if (wait > 0) {
-  setTimeout(() => location.reload(), wait * 1000);
+  let written = false;
+  document.addEventListener("input", () => { written = true; });
+  // Who has begun to write is not interrupted.
+  setTimeout(() => { if (!written) location.reload(); }, wait * 1000);
+}
+
+// On a narrow screen the menu shows where one is.
+const here = document.querySelector(".bar nav [aria-current]");
+if (here) {
+  const menu = here.parentElement;
+  menu.scrollLeft = here.offsetLeft - menu.offsetLeft - (menu.clientWidth - here.clientWidth) / 2;
 }
 
 // A file that is dropped on its field.
