@@ -10,9 +10,9 @@ mod flows;
 mod look;
 mod plain;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -51,6 +51,8 @@ const INSIDE: [&str; 3] = ["about:", "chrome:", "data:"];
 pub struct Browser {
     driver: Option<Driver>,
     chromedriver: Child,
+    /// What it says, kept open so that it can go on saying it.
+    _said: BufReader<ChildStdout>,
     /// Profile, settings and downloads, gone with it.
     dir: TempDir,
     /// The page's address without an end.
@@ -67,7 +69,7 @@ struct Met {
     requests: usize,
 }
 
-fn started(dir: &TempDir) -> (Child, u16) {
+fn started(dir: &TempDir) -> (Child, BufReader<ChildStdout>, u16) {
     let mut chromedriver = Command::new("chromedriver")
         .arg("--port=0")
         // What Chromium keeps beside its profile goes with it.
@@ -79,12 +81,17 @@ fn started(dir: &TempDir) -> (Child, u16) {
         .stderr(Stdio::null())
         .spawn()
         .expect("no chromedriver here: install chromium and chromium-driver, as ./test does");
-    let said = BufReader::new(chromedriver.stdout.take().unwrap());
-    let port = said.lines().map_while(Result::ok).find_map(|line| {
-        let (_, rest) = line.split_once("successfully on port ")?;
-        rest.trim_end_matches('.').parse().ok()
-    });
-    (chromedriver, port.expect("chromedriver did not start"))
+    let mut said = BufReader::new(chromedriver.stdout.take().unwrap());
+    let port = said
+        .by_ref()
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| {
+            let (_, rest) = line.split_once("successfully on port ")?;
+            rest.trim_end_matches('.').parse().ok()
+        });
+    let port = port.expect("chromedriver did not start");
+    (chromedriver, said, port)
 }
 
 /// What chromedriver is to begin.
@@ -106,10 +113,11 @@ impl Browser {
     /// A browser that nobody has signed in with.
     pub async fn before(world: &World) -> Browser {
         let dir = tempfile::tempdir().unwrap();
-        let (chromedriver, port) = started(&dir);
+        let (chromedriver, said, port) = started(&dir);
         let mut browser = Browser {
             driver: None,
             chromedriver,
+            _said: said,
             home: world.admin(""),
             expected: Vec::new(),
             dir,
