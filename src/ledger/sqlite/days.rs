@@ -102,7 +102,7 @@ type CustomerKey = (i64, String, (String, String), String, i64, bool);
 
 /// What is to change in the roll-ups.
 #[derive(Debug, Default)]
-struct Changes {
+pub(super) struct Changes {
     days: BTreeMap<DayKey, Row>,
     customers: BTreeMap<CustomerKey, Row>,
 }
@@ -217,6 +217,20 @@ impl Tx<'_> {
         self.change(&changes)
     }
 
+    /// Puts what a payment that was never written down brings in with what others
+    /// do, for [`Tx::change`]; answers what is to stand beside it.
+    pub(super) fn book_new(
+        &self,
+        folded: &Folded,
+        changes: &mut Changes,
+    ) -> Result<Option<String>, LedgerError> {
+        let booked = self.booked(folded)?;
+        if let Some(booked) = &booked {
+            changes.add(folded.row.source_row, booked, 1);
+        }
+        written(booked.as_ref())
+    }
+
     fn booked(&self, folded: &Folded) -> Result<Option<Booked>, LedgerError> {
         let (row, book, standing) = (&folded.row, &folded.book, &folded.standing);
         let source = self.terms(&row.source)?;
@@ -246,8 +260,7 @@ impl Tx<'_> {
     }
 
     fn write_booked(&self, payment: i64, booked: Option<&Booked>) -> Result<(), LedgerError> {
-        let text = booked.map(serde_json::to_string).transpose();
-        let text = text.map_err(|error| LedgerError::Unusable(error.to_string()))?;
+        let text = written(booked)?;
         self.run(
             "UPDATE payments SET booked = ?2 WHERE payment = ?1",
             params![payment, text],
@@ -255,7 +268,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    fn change(&self, changes: &Changes) -> Result<(), LedgerError> {
+    /// Brings the roll-ups up to what changed.
+    pub(super) fn change(&self, changes: &Changes) -> Result<(), LedgerError> {
         for (key, row) in &changes.days {
             let (day, source, at, currency, attributed, ignored) = key;
             let [a, b, c, d, e, f] = row.fields();
@@ -375,6 +389,11 @@ fn of_split(
         ignored,
         back: back.map(|(day, amount)| (day.number(), *amount)).collect(),
     }
+}
+
+fn written(booked: Option<&Booked>) -> Result<Option<String>, LedgerError> {
+    let text = booked.map(serde_json::to_string).transpose();
+    text.map_err(|error| LedgerError::Unusable(error.to_string()))
 }
 
 /// What stands in `payments.booked`.
