@@ -171,6 +171,10 @@ impl Changes {
     /// Adds all of another.
     pub fn merge(&mut self, other: Changes) {
         self.cut |= other.cut;
+        if self.sums.is_empty() {
+            self.sums = other.sums;
+            return;
+        }
         for (at, sums) in other.sums {
             self.add(at, sums);
         }

@@ -29,15 +29,17 @@ const ALONE_MS: i64 = 2_000;
 /// looks every 100 ms at the latest.
 const LEFT_TO_OTHERS_MS: u64 = 110;
 
-/// Rows in one transaction at most, which is how many are kept in memory.
-const ROWS_MOST: usize = 8_192;
+/// Rows in one transaction at most, which is how many are kept in memory, at two or
+/// three KiB each.
+const ROWS_MOST: usize = 4_096;
 
 /// Pages that the importing connection keeps, in KiB: enough for the upper
 /// levels of every index of millions of payments.
-const CACHE_KIB: i64 = 24 * 1024;
+const CACHE_KIB: i64 = 20 * 1024;
 /// Pages in the log before they are brought home, while rows are recorded: a
-/// page that many rows touch is then written there once.
-const CHECKPOINT_PAGES: i64 = 8_000;
+/// page that many transactions touch is then written there once. The log takes
+/// 125 MiB of the disk until the import ends.
+const CHECKPOINT_PAGES: i64 = 32_000;
 
 /// How an import goes along with others.
 #[derive(Clone, Copy)]
@@ -186,11 +188,7 @@ impl Tx<'_> {
 
     /// Each row by itself, after one of them ended the transaction: whichever it
     /// was is told, and the others are recorded.
-    fn record_one_by_one(
-        &self,
-        from: &RowsFrom,
-        kept: &[Chunk],
-    ) -> Result<RowsTaken, LedgerError> {
+    fn record_one_by_one(&self, from: &RowsFrom, kept: &[Chunk]) -> Result<RowsTaken, LedgerError> {
         let desk = self.desk(from)?;
         let mut taken = RowsTaken::default();
         for row in kept.iter().flat_map(|chunk| &chunk.rows) {

@@ -85,6 +85,11 @@ impl Row {
         ]
     }
 
+    /// Whether it could stand by itself, as what payments bring in can.
+    fn is_whole(&self) -> bool {
+        self.fields().iter().all(|field| *field >= 0) && self.of_sales_reversed <= self.gross
+    }
+
     fn add(&mut self, other: &Row, times: i64) {
         self.gross += times * other.gross;
         self.payments += times * other.payments;
@@ -154,26 +159,32 @@ impl Changes {
     }
 }
 
-/// One table's statements: to change a row that is there, to make one, and to
-/// drop it once it stands for nothing. Not one statement that does either, because
-/// SQLite checks a row to be made before it finds that there is one, and the
-/// difference between two rows need not be one.
+/// One table's statements: to add to a row or make it, to take from one that is
+/// there, and to drop it once it stands for nothing. Two to change it, because SQLite
+/// checks a row to be made before it finds that there is one, and what is taken out
+/// need not be a row of its own.
 struct Statements {
+    add: &'static str,
     change: &'static str,
-    make: &'static str,
     drop: &'static str,
 }
 
 const DAYS: Statements = Statements {
+    add: "INSERT INTO days (day, source, destination, currency, attributed, ignored, gross,
+              payments, reversed, reversals, of_sales_reversed, of_sales_reversals)
+          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+          ON CONFLICT DO UPDATE SET gross = gross + excluded.gross,
+              payments = payments + excluded.payments,
+              reversed = reversed + excluded.reversed,
+              reversals = reversals + excluded.reversals,
+              of_sales_reversed = of_sales_reversed + excluded.of_sales_reversed,
+              of_sales_reversals = of_sales_reversals + excluded.of_sales_reversals",
     change: "UPDATE days SET gross = gross + ?7, payments = payments + ?8,
                reversed = reversed + ?9, reversals = reversals + ?10,
                of_sales_reversed = of_sales_reversed + ?11,
                of_sales_reversals = of_sales_reversals + ?12
            WHERE day = ?1 AND source = ?2 AND destination = ?3 AND currency = ?4
                  AND attributed = ?5 AND ignored = ?6",
-    make: "INSERT INTO days (day, source, destination, currency, attributed, ignored, gross,
-              payments, reversed, reversals, of_sales_reversed, of_sales_reversals)
-          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     drop: "DELETE FROM days
            WHERE day = ?1 AND source = ?2 AND destination = ?3 AND currency = ?4
                  AND attributed = ?5 AND ignored = ?6
@@ -181,15 +192,21 @@ const DAYS: Statements = Statements {
 };
 
 const CUSTOMER_DAYS: Statements = Statements {
+    add: "INSERT INTO customer_days (day, destination, customer, customer_by, currency, source,
+              ignored, gross, payments, reversed, reversals, of_sales_reversed, of_sales_reversals)
+          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+          ON CONFLICT DO UPDATE SET gross = gross + excluded.gross,
+              payments = payments + excluded.payments,
+              reversed = reversed + excluded.reversed,
+              reversals = reversals + excluded.reversals,
+              of_sales_reversed = of_sales_reversed + excluded.of_sales_reversed,
+              of_sales_reversals = of_sales_reversals + excluded.of_sales_reversals",
     change: "UPDATE customer_days SET gross = gross + ?8, payments = payments + ?9,
                reversed = reversed + ?10, reversals = reversals + ?11,
                of_sales_reversed = of_sales_reversed + ?12,
                of_sales_reversals = of_sales_reversals + ?13
            WHERE day = ?1 AND destination = ?2 AND customer = ?3 AND customer_by = ?4
                  AND currency = ?5 AND source = ?6 AND ignored = ?7",
-    make: "INSERT INTO customer_days (day, destination, customer, customer_by, currency, source,
-              ignored, gross, payments, reversed, reversals, of_sales_reversed, of_sales_reversals)
-          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     drop: "DELETE FROM customer_days
            WHERE day = ?1 AND destination = ?2 AND customer = ?3 AND customer_by = ?4
                  AND currency = ?5 AND source = ?6 AND ignored = ?7
@@ -302,9 +319,12 @@ impl Tx<'_> {
         if fields == Row::default().fields() {
             return Ok(());
         }
-        // The other way round a difference would have to be a row of its own.
+        if row.is_whole() {
+            self.run(table.add, all)?;
+            return Ok(());
+        }
         if self.run(table.change, all)? == 0 {
-            self.run(table.make, all)?;
+            self.run(table.add, all)?;
         }
         if fields.iter().all(|field| *field >= 0) {
             return Ok(());

@@ -31,6 +31,7 @@ mod schema;
 mod settle;
 mod stand;
 mod story;
+mod strangers;
 mod tx;
 mod unpriced;
 mod writer;

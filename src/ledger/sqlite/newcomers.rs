@@ -8,7 +8,7 @@ use rusqlite::params;
 use super::LedgerError;
 use super::days;
 use super::record::{BACKFILL, Origin, parts_of};
-use super::rows::{Desk, about_one};
+use super::rows::{Desk, Group};
 use super::rows_told::Recorded;
 use super::stand::NOBODY;
 use super::tx::{PaymentRow, Tx};
@@ -29,7 +29,7 @@ const CONCERNS_OTHERS: &str = "SELECT
                WHERE source = ?6 AND payment_id = ?2 || ':' || ?1 AND reference = 1)";
 
 /// The kind of alias by which a billing system names another provider's money.
-const GATEWAY: &str = "gateway";
+pub(super) const GATEWAY: &str = "gateway";
 
 /// What the new payments of a batch leave for its end.
 #[derive(Default)]
@@ -44,13 +44,16 @@ pub(super) struct Newcomers<'r> {
 
 impl<'r> Newcomers<'r> {
     /// True where one of them is the same money.
-    pub(super) fn concern(
+    pub(super) fn concern<'a>(
         &self,
-        first: &'r Reading,
-        rows: impl Iterator<Item = &'r StatedRow>,
-    ) -> bool {
-        let mut aliases = rows.flat_map(|(_, reading)| &reading.aliases);
-        aliases.any(|it| self.money.contains(&(it.id.as_str(), it.kind.as_str(), &first.scope)))
+        scope: &'a Scope,
+        mut aliases: impl Iterator<Item = &'a Alias>,
+    ) -> bool
+    where
+        'r: 'a,
+    {
+        let money: &HashSet<(&'a str, &'a str, &'a Scope)> = &self.money;
+        aliases.any(|it| money.contains(&(it.id.as_str(), it.kind.as_str(), scope)))
     }
 
     fn add(&mut self, payment: i64, alias: &'r Alias, scope: &'r Scope) {
@@ -66,12 +69,12 @@ impl Tx<'_> {
     pub(super) fn concerns_others<'r>(
         &self,
         desk: &Desk<'_>,
-        first: &Reading,
-        rows: impl Iterator<Item = &'r StatedRow>,
+        scope: &Scope,
+        aliases: impl Iterator<Item = &'r Alias>,
     ) -> Result<bool, LedgerError> {
         let provider = &self.terms(&desk.from.source)?.provider;
-        let scope = first.scope.word();
-        for alias in rows.flat_map(|(_, reading)| &reading.aliases) {
+        let scope = scope.word();
+        for alias in aliases {
             let found = self.one(
                 CONCERNS_OTHERS,
                 params![
@@ -96,18 +99,18 @@ impl Tx<'_> {
     pub(super) fn new_payment<'r>(
         &self,
         desk: &Desk<'_>,
-        (rows, group): (&[&'r StatedRow], &[usize]),
+        (group, rows): (&Group<'_>, &[&'r StatedRow]),
         newcomers: &mut Newcomers<'r>,
         batch: &mut Recorded,
     ) -> Result<(), LedgerError> {
         let mut told = Told::default();
-        for index in group {
+        for index in &group.rows {
             let (line, reading) = rows[*index];
             batch.ways[*index].news = told.add(self, desk, *line, reading)?;
         }
-        let (_, first) = rows[group[0]];
+        let (_, first) = rows[group.rows[0]];
         let scope = &first.scope;
-        let payment_id = about_one(first).unwrap_or_default();
+        let payment_id = group.payment_id;
         let terms = self.terms(&desk.from.source)?;
         let row = PaymentRow {
             payment: 0,
@@ -146,7 +149,7 @@ impl Tx<'_> {
         for alias in &told.aliases {
             newcomers.add(payment, alias, scope);
         }
-        for index in group {
+        for index in &group.rows {
             batch.ways[*index].payment = Some(payment);
         }
         let standing = &folded.standing;

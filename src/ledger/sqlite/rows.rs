@@ -7,7 +7,7 @@
 //! import; where anything else in the ledger might concern it, it takes the way
 //! of every delivery.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use rusqlite::params;
 use sha2::{Digest, Sha256};
@@ -16,11 +16,12 @@ use super::LedgerError;
 use super::newcomers::Newcomers;
 use super::record::{BACKFILL, Origin, Place, parts_of};
 use super::rows_told::{Recorded, Way};
+use super::strangers::{Acquaintance, Known};
 use super::tx::{Tx, word_of};
 use crate::ledger::book::SourceTerms;
 use crate::ledger::rows::{RowsFrom, StatedRow};
 use crate::money::LARGEST_MINOR;
-use crate::movement::{Clue, Fact, Reading, Scope, Subject};
+use crate::movement::{Alias, Clue, Fact, Reading, Scope, Subject};
 
 /// Whether a fact is there already, whoever stated it in the same words.
 const FACT_KNOWN: &str = "SELECT 1 FROM facts
@@ -57,19 +58,25 @@ impl Desk<'_> {
     }
 }
 
-/// The rows of a batch by what they are about.
-struct Sorted {
-    /// The rows of one payment each, in the order of their ids: neighbours stand
-    /// on the same pages of every index that begins with an id.
-    groups: Vec<Vec<usize>>,
-    /// Rows that are about several things, or about none.
-    others: Vec<usize>,
+/// The rows of a batch that are about one payment and about nothing else.
+pub(super) struct Group<'r> {
+    pub payment_id: &'r str,
+    scope: &'r Scope,
+    /// The rows in the order of the file.
+    pub rows: Vec<usize>,
 }
 
-fn sorted(rows: &[&StatedRow], batch: &mut Recorded) -> Sorted {
-    let mut groups: Vec<Vec<usize>> = Vec::with_capacity(rows.len());
-    let mut others = Vec::new();
-    let mut group_of: HashMap<(&str, &Scope), usize> = HashMap::with_capacity(rows.len());
+impl Group<'_> {
+    pub(super) fn aliases<'r>(&self, rows: &[&'r StatedRow]) -> impl Iterator<Item = &'r Alias> {
+        let members = self.rows.iter().filter_map(|row| rows.get(*row));
+        members.flat_map(|(_, reading)| &reading.aliases)
+    }
+}
+
+/// Groups in the order of their ids, because neighbours stand on the same pages of
+/// every index that begins with an id; and the rows that are about several things.
+fn sorted<'r>(rows: &[&'r StatedRow], batch: &mut Recorded) -> (Vec<Group<'r>>, Vec<usize>) {
+    let (mut about, mut others) = (Vec::with_capacity(rows.len()), Vec::new());
     for (index, (line, reading)) in rows.iter().enumerate() {
         batch
             .ignored
@@ -79,24 +86,27 @@ fn sorted(rows: &[&StatedRow], batch: &mut Recorded) -> Sorted {
             payment: None,
             news: false,
         });
-        if let Err(why) = recordable(reading) {
-            batch.rejected.insert(index, why.to_owned());
-            continue;
-        }
-        let Some(payment_id) = about_one(reading) else {
-            others.push(index);
-            continue;
-        };
-        let next = groups.len();
-        let group = *group_of.entry((payment_id, &reading.scope)).or_insert(next);
-        match groups.get_mut(group) {
-            Some(group) => group.push(index),
-            None => groups.push(vec![index]),
+        match (recordable(reading), about_one(reading)) {
+            (Err(why), _) => drop(batch.rejected.insert(index, why.to_owned())),
+            (Ok(()), Some(payment_id)) => about.push((payment_id, &reading.scope, index)),
+            (Ok(()), None) => others.push(index),
         }
     }
-    let id_of = |group: &[usize]| group.first().and_then(|first| about_one(&rows[*first].1));
-    groups.sort_by(|a, b| id_of(a).cmp(&id_of(b)));
-    Sorted { groups, others }
+    about.sort_unstable();
+    let mut groups: Vec<Group<'r>> = Vec::with_capacity(about.len());
+    for (payment_id, scope, row) in about {
+        match groups.last_mut() {
+            Some(last) if (last.payment_id, last.scope) == (payment_id, scope) => {
+                last.rows.push(row);
+            }
+            _ => groups.push(Group {
+                payment_id,
+                scope,
+                rows: vec![row],
+            }),
+        }
+    }
+    (groups, others)
 }
 
 impl Tx<'_> {
@@ -116,22 +126,25 @@ impl Tx<'_> {
         rows: &[&StatedRow],
     ) -> Result<Recorded, LedgerError> {
         let mut batch = Recorded::default();
-        let Sorted { groups, others } = sorted(rows, &mut batch);
+        let (groups, others) = sorted(rows, &mut batch);
+        let known = self.known_of(desk, rows, &groups)?;
         let mut newcomers = Newcomers::default();
         let mut rest = Vec::new();
+        let mut before = None;
         for group in &groups {
-            if !self.is_new(desk, rows, group, &newcomers)? {
-                rest.push(group);
-                continue;
+            // Of several scopes with one id only the first can be a newcomer.
+            let first = before.replace(group.payment_id) != Some(group.payment_id);
+            match first && self.is_new(desk, (group, rows), &known, &newcomers)? {
+                true => self.new_payment(desk, (group, rows), &mut newcomers, &mut batch)?,
+                false => rest.push(group),
             }
-            self.new_payment(desk, (rows, group), &mut newcomers, &mut batch)?;
         }
         self.finish(desk, newcomers)?;
         for index in others {
             self.row_as_told(desk, rows[index], index, &mut batch)?;
         }
         for group in rest {
-            self.group(desk, rows, group, &mut batch)?;
+            self.group(desk, (group, rows), &mut batch)?;
         }
         let touched = std::mem::take(&mut batch.touched);
         for payment in &touched {
@@ -145,39 +158,40 @@ impl Tx<'_> {
     fn is_new(
         &self,
         desk: &Desk<'_>,
-        rows: &[&StatedRow],
-        group: &[usize],
+        (group, rows): (&Group<'_>, &[&StatedRow]),
+        known: &Known,
         newcomers: &Newcomers<'_>,
     ) -> Result<bool, LedgerError> {
-        let (_, first) = rows[group[0]];
-        let Some(payment_id) = about_one(first) else {
-            return Ok(false);
-        };
-        if self.payment_named(desk.source_row, payment_id)?.is_some()
-            || self
-                .adopted_payment(desk.place(first), payment_id)?
-                .is_some()
-        {
+        if newcomers.concern(group.scope, group.aliases(rows)) {
             return Ok(false);
         }
-        let members = || group.iter().map(|index| rows[*index]);
-        Ok(!newcomers.concern(first, members()) && !self.concerns_others(desk, first, members())?)
+        let provider = &self.terms(&desk.from.source)?.provider;
+        match known.acquaintance(desk, provider, (group, rows)) {
+            Acquaintance::Known => return Ok(false),
+            Acquaintance::Stranger => return Ok(true),
+            Acquaintance::Perhaps => {}
+        }
+        let place = Place {
+            source: &desk.from.source,
+            source_row: desk.source_row,
+            scope: group.scope,
+            lane: BACKFILL,
+        };
+        let named = self.payment_named(desk.source_row, group.payment_id)?;
+        Ok(named.is_none()
+            && self.adopted_payment(place, group.payment_id)?.is_none()
+            && !self.concerns_others(desk, group.scope, group.aliases(rows))?)
     }
 
     /// The rows of one payment that somebody told of, or that may concern others.
     fn group(
         &self,
         desk: &Desk<'_>,
-        rows: &[&StatedRow],
-        group: &[usize],
+        (group, rows): (&Group<'_>, &[&StatedRow]),
         batch: &mut Recorded,
     ) -> Result<(), LedgerError> {
-        let (_, first) = rows[group[0]];
-        let known = match about_one(first) {
-            Some(payment_id) => self.payment_named(desk.source_row, payment_id)?,
-            None => None,
-        };
-        for index in group {
+        let known = self.payment_named(desk.source_row, group.payment_id)?;
+        for index in &group.rows {
             let (_, reading) = rows[*index];
             let place = desk.place(reading);
             let told = known.map(|payment| self.is_told(place, payment, reading));
@@ -357,7 +371,7 @@ fn recordable(reading: &Reading) -> Result<(), &'static str> {
 
 /// The payment that a row is about, where it is about one and about nothing
 /// else that others could wait for.
-pub(super) fn about_one(reading: &Reading) -> Option<&str> {
+fn about_one(reading: &Reading) -> Option<&str> {
     if !reading.links.is_empty() || !reading.unpriced.is_empty() {
         return None;
     }
