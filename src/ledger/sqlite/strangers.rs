@@ -173,7 +173,7 @@ mod tests {
                 "sqlite_autoindex_payments_1 (source=? AND payment_id=?)",
             ),
             (ALIASES, "PRIMARY KEY (id=?)"),
-            (GATEWAYS, "aliases_gateway (id=?)"),
+            (GATEWAYS, "aliases_gateway (id=?"),
             (REFERENCES, "facts_by_reference (ref_id=?)"),
             (STAND_INS, "payments_stand_ins (source=? AND payment_id=?)"),
         ] {
