@@ -5,7 +5,7 @@
 //! are at every moment the sum over all payments. Nothing here decides what
 //! counts; that is `ledger::revenue`.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
@@ -108,8 +108,8 @@ type CustomerKey = (i64, String, (String, String), String, i64, bool);
 /// What is to change in the roll-ups.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    days: BTreeMap<DayKey, Row>,
-    customers: BTreeMap<CustomerKey, Row>,
+    days: HashMap<DayKey, Row>,
+    customers: HashMap<CustomerKey, Row>,
 }
 
 impl Changes {
@@ -287,7 +287,7 @@ impl Tx<'_> {
 
     /// Brings the roll-ups up to what changed.
     pub(super) fn change(&self, changes: &Changes) -> Result<(), LedgerError> {
-        for (key, row) in &changes.days {
+        for (key, row) in in_order(&changes.days) {
             let (day, source, at, currency, attributed, ignored) = key;
             let [a, b, c, d, e, f] = row.fields();
             let key = params![day, source, at, currency, attributed, ignored];
@@ -296,7 +296,7 @@ impl Tx<'_> {
             ];
             self.change_row(&DAYS, row, all, key)?;
         }
-        for (key, row) in &changes.customers {
+        for (key, row) in in_order(&changes.customers) {
             let (day, at, (customer, by), currency, source, ignored) = key;
             let [a, b, c, d, e, f] = row.fields();
             let key = params![day, at, customer, by, currency, source, ignored];
@@ -390,6 +390,13 @@ impl Tx<'_> {
         changes.add(row.source_row, &booked, 1);
         self.write_booked(payment, Some(&booked))
     }
+}
+
+/// Rows by their keys: neighbours stand on the same page.
+fn in_order<K: Ord>(rows: &HashMap<K, Row>) -> Vec<(&K, &Row)> {
+    let mut rows: Vec<_> = rows.iter().collect();
+    rows.sort_unstable_by_key(|(key, _)| *key);
+    rows
 }
 
 fn of_split(
