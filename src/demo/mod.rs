@@ -190,6 +190,11 @@ impl Stage {
 
     fn introduce(&self) {
         let lines = [
+            // What is behind the # stays in the browser, which signs in with it.
+            format!(
+                "page      http://{}/sign-in#token={}",
+                self.service.admin, self.token
+            ),
             format!("sandbox   http://{}/sandbox/state", self.sandbox_at),
             format!(
                 "webhooks  http://{}/webhooks/{{source}}",

@@ -11,6 +11,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HOST};
 use http::uri::Authority;
@@ -131,6 +132,30 @@ impl Access {
         found
     }
 
+    /// Signs a text with a key made of the token of this name, for one use only;
+    /// hex. `None` where there is no such token.
+    pub(super) fn sign(&self, name: &str, r#use: &str, text: &str) -> Option<String> {
+        let known = self.known();
+        let one = known.iter().find(|one| *one.caller.name == *name)?;
+        let signature = signed(&one.digest, r#use, text)?.finalize().into_bytes();
+        Some(hex::encode(signature))
+    }
+
+    /// The owner of the token that signed a text for this use.
+    pub(super) fn verify(
+        &self,
+        name: &str,
+        r#use: &str,
+        text: &str,
+        signature: &str,
+    ) -> Option<Caller> {
+        let signature = hex::decode(signature).ok()?;
+        let known = self.known();
+        let one = known.iter().find(|one| *one.caller.name == *name)?;
+        let same = signed(&one.digest, r#use, text)?.verify_slice(&signature);
+        same.is_ok().then(|| one.caller.clone())
+    }
+
     /// Counts a wrong token and says what to answer.
     pub fn refuse(&self) -> Problem {
         let now_ms = self.clock.read().boot_ms;
@@ -153,8 +178,17 @@ impl Access {
 
 /// Whether a role may do what another names. They are no ladder: a linker
 /// belongs to the merchant's back end and reads no money.
-fn allows(has: Role, need: Role) -> bool {
+pub(super) fn allows(has: Role, need: Role) -> bool {
     has == Role::Operator || has == need
+}
+
+/// A signature in the making. The key is no token and opens nothing by itself.
+fn signed(digest: &[u8; 32], r#use: &str, text: &str) -> Option<Hmac<Sha256>> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(digest).ok()?;
+    mac.update(r#use.as_bytes());
+    mac.update(b"\n");
+    mac.update(text.as_bytes());
+    Some(mac)
 }
 
 fn digest_of(token: &SecretString) -> [u8; 32] {

@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 
 use super::access::{Access, Caller, guard_host, require};
 use super::problem::Problem;
-use super::{closed, imports, links, openapi, payments, report};
+use super::{closed, imports, links, openapi, pages, payments, report};
 use crate::app::App;
 use crate::config::Role;
 use crate::ledger::book::{STATES, State};
@@ -44,6 +44,7 @@ pub(super) struct Admin {
 pub fn router(app: App, access: &Arc<Access>, metrics: Option<Metrics>) -> Router {
     let listens_on = app.config.http.admin;
     let open_metrics = listens_on.ip().is_loopback();
+    let pages = pages::router(&app, access);
     let admin = Arc::new(Admin { app, metrics });
     let figures = Router::new().route("/metrics", get(show_metrics));
     let mut routes = match open_metrics {
@@ -57,6 +58,7 @@ pub fn router(app: App, access: &Arc<Access>, metrics: Option<Metrics>) -> Route
             None => part,
         });
     }
+    routes = routes.merge(pages);
     guard_host(listens_on, closed(routes).with_state(admin))
 }
 

@@ -9,6 +9,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt as _;
@@ -84,18 +85,7 @@ async fn add(
         dry_run: query.dry_run,
         no_forward: query.no_forward,
     };
-    let app = &admin.app;
-    settings::options(&app.config, &query.source, &said.said())
-        .map_err(|refused| Problem::bad_request(refused.0))?;
-    let spool = take(app, body).await?;
-    let new = NewImport {
-        source: query.source,
-        spool,
-        said: serde_json::to_string(&said).unwrap_or_default(),
-        who: caller.name.to_string(),
-    };
-    let import = app.ledger.add_import(new).await?;
-    app.imports.wake();
+    let import = add_file(&admin.app, &caller, (query.source, &said), body).await?;
     let place = format!("/api/v1/imports/{import}");
     let answer = ImportAnswer {
         id: import.to_string(),
@@ -105,15 +95,55 @@ async fn add(
     Ok((StatusCode::ACCEPTED, head, Json(answer)).into_response())
 }
 
-/// Writes the body to the folder as it comes; answers its name there. What
-/// breaks off leaves nothing.
-async fn take(app: &App, body: Body) -> Result<String, Problem> {
+/// A file on its way here.
+pub(super) trait Pieces {
+    /// The next piece of it; `None` at its end.
+    async fn next(&mut self) -> Result<Option<Bytes>, Problem>;
+}
+
+impl Pieces for Body {
+    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        while let Some(frame) = self.frame().await {
+            let frame = frame.map_err(|error| broken(&error))?;
+            // Trailers say nothing about money.
+            if let Ok(piece) = frame.into_data() {
+                return Ok(Some(piece));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Takes a file and puts it at the end of the queue; answers its number.
+pub(super) async fn add_file(
+    app: &App,
+    caller: &Caller,
+    (source, said): (String, &SaidOfFile),
+    pieces: impl Pieces,
+) -> Result<i64, Problem> {
+    settings::options(&app.config, &source, &said.said())
+        .map_err(|refused| Problem::bad_request(refused.0))?;
+    let spool = take(app, pieces).await?;
+    let new = NewImport {
+        source,
+        spool,
+        said: serde_json::to_string(said).unwrap_or_default(),
+        who: caller.name.to_string(),
+    };
+    let import = app.ledger.add_import(new).await?;
+    app.imports.wake();
+    Ok(import)
+}
+
+/// Writes a file to the folder as it comes; answers its name there. What breaks
+/// off leaves nothing.
+async fn take(app: &App, pieces: impl Pieces) -> Result<String, Problem> {
     let cannot = |error: std::io::Error| {
         tracing::error!(%error, "a file for an import cannot be kept");
         Problem::unavailable("the file cannot be kept beside the ledger", 60)
     };
     let (name, path) = app.imports.new_spool().map_err(cannot)?;
-    let written = write(app, body, &path).await;
+    let written = write(app, pieces, &path).await;
     match written {
         Ok(()) => Ok(name),
         Err(error) => {
@@ -144,16 +174,16 @@ impl From<std::io::Error> for NotWritten {
     }
 }
 
-async fn write(app: &App, mut body: Body, path: &std::path::Path) -> Result<(), NotWritten> {
+async fn write(
+    app: &App,
+    mut pieces: impl Pieces,
+    path: &std::path::Path,
+) -> Result<(), NotWritten> {
     let most = usize::try_from(app.config.http.import_most_mib).unwrap_or(usize::MAX);
     let most = most.saturating_mul(MIB);
     let mut file = tokio::fs::File::create(path).await?;
     let mut size = 0_usize;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| NotWritten::Sender(broken(&error)))?;
-        let Ok(piece) = frame.into_data() else {
-            continue;
-        };
+    while let Some(piece) = pieces.next().await.map_err(NotWritten::Sender)? {
         size = size.saturating_add(piece.len());
         if size > most {
             return Err(NotWritten::Sender(Problem::too_large(most)));
@@ -204,7 +234,7 @@ async fn show(
     params(("id" = String, Path, description = "The file's number")),
     responses((status = 200, description = "a row for each row of the file", body = String, content_type = "text/csv"), (status = 404, description = "there is no such thing here"))
 )]
-async fn report(
+pub(super) async fn report(
     State(admin): State<Arc<Admin>>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {

@@ -12,6 +12,7 @@ mod links;
 pub mod listen;
 mod openapi;
 pub mod origin;
+mod pages;
 mod payments;
 mod problem;
 mod report;

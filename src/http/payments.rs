@@ -181,19 +181,19 @@ pub(super) async fn refund(
 
 #[derive(Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-struct DecisionBody {
+pub(super) struct DecisionBody {
     #[serde(default)]
-    reason: String,
+    pub(super) reason: String,
     #[serde(default)]
-    leave: bool,
+    pub(super) leave: bool,
     #[serde(default)]
-    accept: bool,
-    policy: Option<String>,
-    customer: Option<String>,
+    pub(super) accept: bool,
+    pub(super) policy: Option<String>,
+    pub(super) customer: Option<String>,
 }
 
 impl DecisionBody {
-    fn decision(&self, word: &str) -> Result<Decision, Problem> {
+    pub(super) fn decision(&self, word: &str) -> Result<Decision, Problem> {
         match (word, self.accept, &self.policy, &self.customer) {
             ("retry", false, None, None) => Ok(Decision::Retry),
             ("skip", false, None, None) if self.reason.trim().is_empty() => {

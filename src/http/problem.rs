@@ -199,6 +199,16 @@ impl Problem {
         }
     }
 
+    /// What kind it is, for a person.
+    pub(super) fn title(&self) -> &'static str {
+        self.kind.facts().2
+    }
+
+    /// What was wrong, for a person.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// The status it answers with.
     #[must_use]
     pub fn status(&self) -> StatusCode {

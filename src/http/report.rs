@@ -18,7 +18,9 @@ use super::access::Caller;
 use super::api::Admin;
 use super::etag;
 use super::problem::Problem;
+use crate::app::App;
 use crate::config::Role;
+use crate::ledger::OPEN_MOST;
 use crate::ops;
 use crate::ops::report::ReportText;
 use crate::report::{Line, Report};
@@ -38,7 +40,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Admin>> {
     params(ReportText),
     responses((status = 200, description = "the report", body = Report), (status = 304, description = "as the caller has it"), (status = 400, description = "the request cannot be read"))
 )]
-async fn report(
+pub(super) async fn report(
     State(admin): State<Arc<Admin>>,
     Extension(caller): Extension<Caller>,
     asked: Result<Query<ReportText>, QueryRejection>,
@@ -54,48 +56,62 @@ async fn report(
 
 /// Money, sources and destinations at one moment; times are RFC 3339 in UTC.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-struct Summary {
-    as_of: String,
+pub(super) struct Summary {
+    pub(super) as_of: String,
     /// The zone of the ledger's days.
-    zone: String,
-    currencies: Vec<Line>,
-    sources: Vec<SourceSummary>,
-    destinations: Vec<DestinationSummary>,
+    pub(super) zone: String,
+    pub(super) currencies: Vec<Line>,
+    pub(super) sources: Vec<SourceSummary>,
+    pub(super) destinations: Vec<DestinationSummary>,
+    /// Payments that are not settled, by state; a state without any is left out.
+    pub(super) open: Vec<OpenState>,
+}
+
+/// How many payments are in a state, counted up to a limit.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct OpenState {
+    #[schema(value_type = crate::ledger::book::State)]
+    pub(super) state: &'static str,
+    pub(super) payments: i64,
+    /// True where there are more than were counted.
+    pub(super) more: bool,
 }
 
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-struct SourceSummary {
-    source: String,
-    provider: String,
-    retired: bool,
-    last_delivery: Option<String>,
+pub(super) struct SourceSummary {
+    pub(super) source: String,
+    pub(super) provider: String,
+    pub(super) retired: bool,
+    pub(super) last_delivery: Option<String>,
     /// Since the last delivery, or since the source was first configured.
-    silence_seconds: i64,
-    refused_signatures: Refused,
+    pub(super) silence_seconds: i64,
+    pub(super) refused_signatures: Refused,
 }
 
 /// Deliveries whose signature, credentials or address were wrong. Nothing of them
 /// is stored, so this process knows only its own.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = RefusedSignatures)]
-struct Refused {
-    count: u64,
-    last: Option<String>,
-    since: String,
+pub(super) struct Refused {
+    pub(super) count: u64,
+    pub(super) last: Option<String>,
+    pub(super) since: String,
 }
 
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-struct DestinationSummary {
-    destination: String,
+pub(super) struct DestinationSummary {
+    pub(super) destination: String,
     /// Calls a second that the configuration allows.
-    requests_per_second: Option<u32>,
+    pub(super) requests_per_second: Option<u32>,
     /// Posts, deletes and read-backs that were begun.
-    calls_last_minute: i64,
+    pub(super) calls_last_minute: i64,
     /// How long the payment waits that is due longest; null where none is due.
-    backlog_age_seconds: Option<i64>,
-    last_answer: Option<String>,
-    status: Option<String>,
-    paused_until: Option<String>,
+    pub(super) backlog_age_seconds: Option<i64>,
+    pub(super) last_answer: Option<String>,
+    /// How long ago that was.
+    pub(super) answered_seconds: Option<i64>,
+    pub(super) status: Option<String>,
+    pub(super) paused_until: Option<String>,
 }
 
 /// How sources and destinations fare, and the money of all days. Its tag is weak: it
@@ -106,7 +122,14 @@ struct DestinationSummary {
     responses((status = 200, description = "the figures", body = Summary), (status = 304, description = "as the caller has it"))
 )]
 async fn summary(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Result<Response, Problem> {
-    let app = &admin.app;
+    let summary = summarize(&admin.app).await?;
+    let bytes = |summary: &Summary| serde_json::to_vec(summary).unwrap_or_default();
+    let tag = etag::tag_of(&bytes(&summary.without_clock()), true);
+    Ok(etag::tagged(&headers, &tag, bytes(&summary).into()))
+}
+
+/// The summary as of now.
+pub(super) async fn summarize(app: &App) -> Result<Summary, Problem> {
     let overview = app.ledger.overview().await?;
     let now = app.clock.now();
     let seconds = |since: Time| (now.since(since) / SECOND_MS).max(0);
@@ -133,22 +156,26 @@ async fn summary(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Result<
             requests_per_second: configured.map(|it| it.requests_per_second),
             calls_last_minute: it.calls_last_minute,
             backlog_age_seconds: it.oldest_due.map(seconds),
+            answered_seconds: it.answered_at.map(seconds),
             last_answer: it.answered_at.map(text),
             status: it.status,
             paused_until: it.paused_until.map(text),
             destination: it.destination,
         }
     });
-    let summary = Summary {
+    let open = overview.open.into_iter().map(|(state, count)| OpenState {
+        state: state.word(),
+        payments: count.min(OPEN_MOST),
+        more: count > OPEN_MOST,
+    });
+    Ok(Summary {
         as_of: text(now),
         zone: app.ledger.report_zone().name().to_owned(),
         currencies: overview.currencies,
         sources: sources.collect(),
         destinations: destinations.collect(),
-    };
-    let bytes = |summary: &Summary| serde_json::to_vec(summary).unwrap_or_default();
-    let tag = etag::tag_of(&bytes(&summary.without_clock()), true);
-    Ok(etag::tagged(&headers, &tag, bytes(&summary).into()))
+        open: open.collect(),
+    })
 }
 
 impl Summary {
@@ -161,6 +188,7 @@ impl Summary {
         }
         for destination in &mut still.destinations {
             destination.backlog_age_seconds = destination.backlog_age_seconds.map(|_| 0);
+            destination.answered_seconds = destination.answered_seconds.map(|_| 0);
         }
         still
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::book::State;
 use crate::money::{Currency, Minor};
 use crate::report::Line;
 use crate::time::Time;
@@ -53,7 +54,13 @@ pub struct Overview {
     pub sources: Vec<SourceFigures>,
     /// Every destination that a source has, by name.
     pub destinations: Vec<DestinationFigures>,
+    /// Payments that are not settled, by state, up to one more than [`OPEN_MOST`].
+    pub open: Vec<(State, i64)>,
 }
+
+/// Payments counted in a state: beyond it a page says "more", so that it costs the
+/// same at any backlog.
+pub const OPEN_MOST: i64 = 1_000;
 
 /// When a source was heard of.
 #[derive(Clone, Debug, PartialEq, Eq)]

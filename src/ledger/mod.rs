@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 pub use compare::{Comparison, Difference, Differs, Unlisted};
 pub use delivery::{Delivery, Recorded, Taken};
-pub use figures::{BooksLine, DestinationFigures, Overview, SourceFigures, Summary};
+pub use figures::{BooksLine, DestinationFigures, OPEN_MOST, Overview, SourceFigures, Summary};
 pub use inquiry::{Answer, Asking};
 pub use list::{Cursor, Filter, Page, Search};
 pub use people::{Decided, Decision, LinkPlace, LinkView, Linked, NewLink, Statement, Word};

@@ -29,6 +29,7 @@ mod mutants;
 mod openapi;
 mod orders;
 mod outage;
+mod page;
 mod power;
 mod reconcile;
 mod recorded;

@@ -13,13 +13,23 @@ use super::tx::{Tx, from_word};
 use super::{LedgerError, Store};
 use crate::day::{Day, Month, Zone};
 use crate::daybook;
-use crate::ledger::{DestinationFigures, Overview, SourceFigures};
+use crate::ledger::book::State;
+use crate::ledger::{DestinationFigures, OPEN_MOST, Overview, SourceFigures};
 use crate::money::Currency;
 use crate::report::{Basis, By, Counted, Group, Heap, Question, Report, Sums};
 use crate::time::{MINUTE_MS, Time};
 
 /// Payments read in one snapshot where days are found again: a few milliseconds.
 const PAGE: i64 = 1_000;
+
+/// The states in which something is still to come.
+const OPEN: [State; 5] = [
+    State::Held,
+    State::Failed,
+    State::Unattributed,
+    State::Waiting,
+    State::Due,
+];
 
 /// Two zones name the same moment by days that lie no further apart.
 const ZONES_APART_DAYS: i64 = 2;
@@ -279,7 +289,23 @@ impl Tx<'_> {
             currencies: heap.report(&all, self.zone.name()).totals,
             sources,
             destinations: destinations.collect::<Result<_, _>>()?,
+            open: self.open_states()?,
         })
+    }
+
+    /// How many payments are in each state in which something is still to come,
+    /// those first that ask for a person. No more are counted than are told.
+    fn open_states(&self) -> Result<Vec<(State, i64)>, LedgerError> {
+        let mut open = Vec::new();
+        for state in OPEN {
+            let count = self.one(
+                "SELECT count(*) FROM (SELECT 1 FROM payments WHERE state = ?1 LIMIT ?2)",
+                params![state.word(), OPEN_MOST + 1],
+                |row| row.get(0),
+            )?;
+            open.extend(count.filter(|count| *count > 0).map(|count| (state, count)));
+        }
+        Ok(open)
     }
 
     fn destination_figures(&self, name: &str) -> Result<DestinationFigures, LedgerError> {

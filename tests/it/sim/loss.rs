@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use rand::RngExt as _;
 use tributary::ledger::{Comparison, Outgoing};
 use tributary::movement::Reading;
-use tributary::time::{DAY_MS, MINUTE_MS};
+use tributary::time::{DAY_MS, MINUTE_MS, Time};
 
 use super::calls::Way;
 use super::{SOURCES, Sim};
@@ -28,6 +28,8 @@ pub struct Copy {
     told: Vec<(&'static str, Reading)>,
     /// What people had skipped then.
     skipped: BTreeSet<String>,
+    /// Until when the destination had asked for a pause then.
+    paused_until: Time,
 }
 
 impl Sim {
@@ -52,6 +54,7 @@ impl Sim {
             file,
             told: Vec::new(),
             skipped: self.skipped.clone(),
+            paused_until: self.far.paused_until,
         });
     }
 
@@ -66,6 +69,9 @@ impl Sim {
         self.note("the ledger is lost, the copy takes its place".to_owned());
         self.lost = true;
         self.skipped = copy.skipped;
+        // What only the lost ledger was asked is lost with it: the destination says
+        // so again to who calls too early.
+        self.far.paused_until = copy.paused_until;
         self.land_what_nobody_could_know();
         self.pass(0);
         for truth in self.truths.iter().filter(|truth| truth.twin) {
