@@ -21,11 +21,12 @@ use crate::inquire::{self, Inquirer};
 use crate::keyset::KeySet;
 use crate::ledger::book::SourceTerms;
 use crate::ledger::{AllTerms, Ledger, LedgerError, Opening};
-use crate::lookup::Rule;
+use crate::lookup::{self, Rule};
+use crate::mirror::{self, Mirroring};
 use crate::ops;
 use crate::plan::Terms;
 use crate::provider::{self, Provider};
-use crate::time::{Clock, HOUR_MS, SECOND_MS, Time};
+use crate::time::{Clock, HOUR_MS, MINUTE_MS, SECOND_MS, Time};
 
 /// Why the program cannot run; each variant is an exit code of its own.
 #[derive(Debug, thiserror::Error)]
@@ -166,7 +167,8 @@ impl App {
         }
     }
 
-    /// Starts a forwarder for every destination with the secrets as they are now.
+    /// Starts a forwarder for every destination with the secrets as they are now, and
+    /// beside it who reads its lists.
     ///
     /// # Errors
     /// A destination whose settings make no client.
@@ -174,23 +176,37 @@ impl App {
         &self,
         stop: &CancellationToken,
     ) -> Result<Vec<JoinHandle<()>>, AppError> {
-        let destinations = self.destinations()?;
-        let running = destinations.into_iter().map(|destination| {
+        let mut running = Vec::new();
+        for destination in self.destinations()? {
+            let name = destination.name().to_owned();
+            let mirrored = destination.v2_available();
             let wake = self
                 .wakes
                 .get(destination.name())
                 .cloned()
                 .unwrap_or_default();
-            let forwarder = Forwarder::new(
+            let forwarder = Arc::new(Forwarder::new(
                 self.ledger.clone(),
                 Arc::new(destination),
                 self.clock.clone(),
                 wake,
                 stop.clone(),
-            );
-            tokio::spawn(Arc::new(forwarder).run())
-        });
-        Ok(running.collect())
+            ));
+            running.push(tokio::spawn(Arc::clone(&forwarder).run()));
+            if let Some(set) = self.config.destinations.get(&name)
+                && set.mirror_every_minutes > 0
+                && mirrored
+            {
+                let mirroring = Mirroring {
+                    forwarder,
+                    every_ms: i64::from(set.mirror_every_minutes) * MINUTE_MS,
+                    page_pause_ms: mirror::page_pause_ms(set.requests_per_second),
+                    reward_currency: set.reward_currency,
+                };
+                running.push(tokio::spawn(mirroring.keep()));
+            }
+        }
+        Ok(running)
     }
 
     /// Starts keeping the published keys of every source that has some.
@@ -304,8 +320,11 @@ pub fn terms(config: &Config) -> Result<AllTerms, ConfigError> {
             })?;
         }
         let rules = match &source.customer_key {
-            Some(rules) => rules.clone(),
-            None => default_rules(name, provider.as_ref())?,
+            Some(rules) => allowed(name, rules, destination)?,
+            None => {
+                let mirrored = is_only_provider(config, source);
+                default_rules(name, provider.as_ref(), (destination, mirrored))?
+            }
         };
         let mut terms = terms_at(&source.destination, destination);
         terms.name.clone_from(name);
@@ -364,13 +383,58 @@ fn api_missing(name: &str, source: &config::Source, api: &provider::ask::Api) ->
     }
 }
 
-fn default_rules(name: &str, provider: &dyn Provider) -> Result<Vec<Rule>, ConfigError> {
+/// Whether all that is paid into a source's destination comes from one provider: a
+/// `provider_key` does not say whose id it is, and two providers may count alike.
+fn is_only_provider(config: &Config, source: &config::Source) -> bool {
+    let into = config.sources.values();
+    into.filter(|other| other.destination == source.destination)
+        .all(|other| other.provider == source.provider)
+}
+
+/// A provider's own rules, and behind them what the destination's list says, where
+/// there is one: by the id that a link is looked up by, if ids are `mirrored`, and
+/// by address where that is allowed.
+fn default_rules(
+    name: &str,
+    provider: &dyn Provider,
+    (destination, mirrored): (&config::Destination, bool),
+) -> Result<Vec<Rule>, ConfigError> {
     let key = format!("sources.{name}.customer_key");
     let read = |rule: &&str| {
         rule.parse()
             .map_err(|error| ConfigError::at(&key, format!("{error}")))
     };
-    provider.lookup().iter().map(read).collect()
+    let rules: Result<Vec<Rule>, ConfigError> = provider.lookup().iter().map(read).collect();
+    let mut rules = rules?;
+    if destination.v2_available {
+        if mirrored && rules.contains(&Rule::Link(PROVIDER_KEY.to_owned())) {
+            rules.push(Rule::Mirror(PROVIDER_KEY.to_owned()));
+        }
+        if destination.resolve_by_email {
+            rules.push(Rule::Mirror(lookup::EMAIL.to_owned()));
+        }
+    }
+    Ok(rules)
+}
+
+/// The field that holds a provider's id of the customer, which is what is written
+/// to the destination as `provider_key`.
+const PROVIDER_KEY: &str = "customer";
+
+/// Rules that somebody wrote: anybody can type an address, so finding customers by
+/// it has to be asked for where the customers are.
+fn allowed(
+    name: &str,
+    rules: &[Rule],
+    destination: &config::Destination,
+) -> Result<Vec<Rule>, ConfigError> {
+    if !destination.resolve_by_email && rules.iter().any(Rule::mirrors_email) {
+        return Err(ConfigError::at(
+            format!("sources.{name}.customer_key"),
+            "mirror:email needs resolve_by_email = true at the source's destination",
+        ));
+    }
+    Ok(rules.to_vec())
 }
 
 /// Which event of a source is the payment, in one word, where it can be chosen.

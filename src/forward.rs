@@ -71,6 +71,52 @@ impl Forwarder {
         }
     }
 
+    /// The destination that it calls.
+    #[must_use]
+    pub fn destination(&self) -> &Destination {
+        &self.destination
+    }
+
+    /// The ledger that it works for.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The clock that it goes by.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Says that something may have become due.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Waits for `ms` milliseconds; false where it is told to stop before.
+    pub async fn pause(&self, ms: u64) -> bool {
+        let slept = tokio::time::sleep(Duration::from_millis(ms));
+        self.unless_stopped(slept).await.is_some()
+    }
+
+    /// Waits until the destination may be called by somebody else beside the calls
+    /// of this forwarder, within its limits; `None` where it is told to stop.
+    pub async fn beside(&self) -> Option<OwnedSemaphorePermit> {
+        while !self.is_passable() {
+            if !self.pause(IDLE_MS).await {
+                return None;
+            }
+        }
+        let (slot, ()) = self.unless_stopped(self.room()).await?;
+        Some(slot)
+    }
+
+    /// Hears what came of a call that somebody else made beside its own.
+    pub async fn heard(&self, outcome: &Outcome) {
+        self.observe(outcome).await;
+    }
+
     /// Runs until told to stop, then waits for the calls under way.
     pub async fn run(self: Arc<Self>) {
         self.obey_an_earlier_pause().await;

@@ -21,6 +21,7 @@ pub mod ledger;
 pub mod log;
 pub mod lookup;
 pub mod metrics;
+pub mod mirror;
 pub mod money;
 pub mod movement;
 pub mod ops;

@@ -36,6 +36,10 @@ pub enum Rule {
     Link(String),
     /// The payer's email address is how the destination finds the customer.
     Email,
+    /// A field of the payment is the `provider_key` of a customer that the
+    /// destination lists, for example `mirror:customer`; or the customer's email
+    /// address, `mirror:email`.
+    Mirror(String),
     /// Only a part of the value counts for the rule: the first group of the
     /// pattern, or all that matches where it has none. `reference ~ ^([^~]+)`.
     Part(Box<Rule>, Pattern),
@@ -77,7 +81,10 @@ const PATTERN_MOST_BYTES: usize = 64 * 1024;
 
 /// A text that is no rule.
 #[derive(Debug, thiserror::Error)]
-#[error("must be \"metadata.NAME\", \"link:KIND\", \"email\" or the name of a provider's field")]
+#[error(
+    "must be \"metadata.NAME\", \"link:KIND\", \"mirror:FIELD\", \"email\" or the name of a \
+     provider's field"
+)]
 pub struct RuleError;
 
 impl FromStr for Rule {
@@ -99,6 +106,12 @@ impl FromStr for Rule {
             let pattern = Pattern::new(pattern.trim()).ok_or(RuleError)?;
             let rule = rule.trim().parse()?;
             return Ok(Rule::Part(Box::new(rule), pattern));
+        }
+        if let Some(field) = text.strip_prefix("mirror:") {
+            return match word(field) {
+                true => Ok(Rule::Mirror(field.to_owned())),
+                false => Err(RuleError),
+            };
         }
         match (text.strip_prefix("link:"), text.strip_prefix("metadata.")) {
             (Some(kind), _) if word(kind) => Ok(Rule::Link(kind.to_owned())),
@@ -129,6 +142,7 @@ impl fmt::Display for Rule {
             Rule::Field(name) => f.write_str(name),
             Rule::Link(kind) => write!(f, "link:{kind}"),
             Rule::Email => f.write_str("email"),
+            Rule::Mirror(field) => write!(f, "mirror:{field}"),
             Rule::Part(rule, pattern) => write!(f, "{rule} ~ {}", pattern.0.as_str()),
         }
     }
@@ -139,8 +153,8 @@ impl Rule {
     #[must_use]
     pub fn field(&self) -> &str {
         match self {
-            Rule::Field(name) | Rule::Link(name) => name,
-            Rule::Email => "email",
+            Rule::Field(name) | Rule::Link(name) | Rule::Mirror(name) => name,
+            Rule::Email => EMAIL,
             Rule::Part(rule, _) => rule.field(),
         }
     }
@@ -156,6 +170,26 @@ impl Rule {
         }
     }
 
+    /// What the rule looks for among the customers that the destination lists,
+    /// where it does: the field, and what `value` means to it.
+    #[must_use]
+    pub fn asks_mirror(&self, value: &str) -> Option<(&str, String)> {
+        match self.narrowed(Some(value.to_owned())) {
+            (Rule::Mirror(field), Some(value), _) => Some((field, by_mirror(field, value))),
+            _ => None,
+        }
+    }
+
+    /// Whether the rule finds customers by their email address in the mirror.
+    #[must_use]
+    pub fn mirrors_email(&self) -> bool {
+        match self {
+            Rule::Mirror(field) => field == EMAIL,
+            Rule::Part(rule, _) => rule.mirrors_email(),
+            Rule::Field(_) | Rule::Link(_) | Rule::Email => false,
+        }
+    }
+
     /// The rule behind a pattern, and the part of `value` that it is tried with.
     fn narrowed(&self, value: Option<String>) -> (&Rule, Option<String>, bool) {
         match self {
@@ -167,6 +201,46 @@ impl Rule {
             rule => (rule, value, false),
         }
     }
+}
+
+/// The field of a payer's email address.
+pub const EMAIL: &str = "email";
+
+/// A value as the mirror is asked for it: addresses in small letters.
+fn by_mirror(field: &str, value: String) -> String {
+    match field {
+        EMAIL => value.trim().to_lowercase(),
+        _ => value,
+    }
+}
+
+/// What a rule asks the ledger for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask<'a> {
+    /// The customer key that an external id of a kind is tied to.
+    Link {
+        /// The kind.
+        kind: &'a str,
+        /// The id.
+        id: &'a str,
+    },
+    /// The customers that the destination lists with this `provider_key`.
+    ProviderKey(&'a str),
+    /// Those that it lists with this email address, in small letters.
+    Email(&'a str),
+}
+
+/// What the ledger knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Nobody.
+    Nobody,
+    /// One customer, by its key.
+    Customer(String),
+    /// One customer, to whom the merchant gave no key.
+    Keyless,
+    /// Several, so that nobody is named.
+    Several,
 }
 
 /// What one rule came to.
@@ -194,6 +268,12 @@ pub enum CameTo {
     TooLong,
     /// The value does not match the rule's pattern.
     NoMatch,
+    /// No customer that the destination lists has the value.
+    NotMirrored,
+    /// A customer that the destination lists has it, and no key of the merchant's.
+    Keyless,
+    /// Several customers that the destination lists have it.
+    Ambiguous,
 }
 
 /// The customer, if a rule named one, and every rule that was tried.
@@ -205,12 +285,12 @@ pub struct Finding {
     pub tried: Vec<Tried>,
 }
 
-/// Tries `rules` in order. `clue` gives the payment's value of a field, `link`
-/// the customer key that an external id of a kind is tied to.
+/// Tries `rules` in order. `clue` gives the payment's value of a field, `ask`
+/// whom the ledger knows by it.
 pub fn find<E>(
     rules: &[Rule],
     clue: impl Fn(&str) -> Option<String>,
-    mut link: impl FnMut(&str, &str) -> Result<Option<String>, E>,
+    mut ask: impl FnMut(Ask<'_>) -> Result<Known, E>,
 ) -> Result<Finding, E> {
     let mut finding = Finding::default();
     for rule in rules {
@@ -219,8 +299,16 @@ pub fn find<E>(
         let came_to = match (plain, &value) {
             (_, None) if missed => CameTo::NoMatch,
             (_, None) => CameTo::NotSet,
-            (Rule::Link(kind), Some(id)) => {
-                link(kind, id)?.map_or(CameTo::NotLinked, CameTo::Found)
+            (Rule::Link(kind), Some(id)) => match ask(Ask::Link { kind, id })? {
+                Known::Customer(key) => CameTo::Found(key),
+                _ => CameTo::NotLinked,
+            },
+            (Rule::Mirror(field), Some(value)) => {
+                let value = by_mirror(field, value.clone());
+                mirrored(ask(match field.as_str() {
+                    EMAIL => Ask::Email(&value),
+                    _ => Ask::ProviderKey(&value),
+                })?)
             }
             (_, Some(value)) => CameTo::Found(value.clone()),
         };
@@ -251,6 +339,15 @@ pub fn find<E>(
     Ok(finding)
 }
 
+fn mirrored(known: Known) -> CameTo {
+    match known {
+        Known::Nobody => CameTo::NotMirrored,
+        Known::Customer(key) => CameTo::Found(key),
+        Known::Keyless => CameTo::Keyless,
+        Known::Several => CameTo::Ambiguous,
+    }
+}
+
 /// The rule that nobody configures: an imported file said whose it is.
 fn imported(finding: &mut Finding, key: String) {
     let fits = key.chars().count() <= CUSTOMER_KEY_MOST_CHARS;
@@ -274,6 +371,15 @@ impl Tried {
             CameTo::Found(key) if self.rule.starts_with("link:") => {
                 format!("{}: {saw} is linked to {key}", self.rule)
             }
+            CameTo::Found(key) if self.rule.starts_with("mirror:email") => {
+                format!("{}: {saw} is the address of the customer {key}", self.rule)
+            }
+            CameTo::Found(key) if self.rule.starts_with("mirror:") => {
+                format!(
+                    "{}: {saw} is the provider_key of the customer {key}",
+                    self.rule
+                )
+            }
             CameTo::Found(_) if self.rule == IMPORTED_CUSTOMER => {
                 format!("{}: an imported file says {saw}", self.rule)
             }
@@ -281,6 +387,18 @@ impl Tried {
             CameTo::NoMatch => format!("{}: {saw} does not match the pattern", self.rule),
             CameTo::NotSet => format!("{}: the payment has no such value", self.rule),
             CameTo::NotLinked => format!("{}: {saw} is not linked to a customer yet", self.rule),
+            CameTo::NotMirrored => format!(
+                "{}: the destination lists no customer with {saw}, as far as it was read",
+                self.rule
+            ),
+            CameTo::Keyless => format!(
+                "{}: the customer that the destination lists with {saw} has no customer_key",
+                self.rule
+            ),
+            CameTo::Ambiguous => format!(
+                "{}: the destination lists several customers with {saw}, so it names none",
+                self.rule
+            ),
             CameTo::TooLong => format!(
                 "{}: the value is longer than the {CUSTOMER_KEY_MOST_CHARS} characters of a customer key",
                 self.rule
@@ -293,7 +411,7 @@ impl Tried {
 /// any other text as it is.
 #[must_use]
 pub fn mask_email(text: &str) -> String {
-    match text.split_once('@') {
+    match text.trim().split_once('@') {
         Some((local, domain)) if domain.contains('.') && !domain.contains(char::is_whitespace) => {
             let first: String = local.chars().take(1).collect();
             let end = domain.rsplit('.').next().unwrap_or_default();
@@ -320,7 +438,11 @@ mod tests {
                 .find(|it| it.0 == name)
                 .map(|it| it.1.to_owned())
         };
-        let found = find::<Infallible>(&rules, |f| get(clues, f), |_, id| Ok(get(links, id)));
+        let known = |ask: Ask<'_>| match ask {
+            Ask::Link { id, .. } => get(links, id).map_or(Known::Nobody, Known::Customer),
+            _ => Known::Nobody,
+        };
+        let found = find::<Infallible>(&rules, |f| get(clues, f), |ask| Ok(known(ask)));
         found.unwrap_or_default()
     }
 
@@ -348,8 +470,13 @@ mod tests {
     fn a_pattern_takes_a_part() {
         let run = |rule: &str, value: &str| {
             let rules = rules(&[rule]);
-            let link = |_: &str, id: &str| Ok((id == "42").then(|| "acme".to_owned()));
-            let found = find::<Infallible>(&rules, |_| Some(value.to_owned()), link);
+            let ask = |ask: Ask<'_>| match ask {
+                Ask::Link { id: "42", .. } | Ask::ProviderKey("42") => {
+                    Ok(Known::Customer("acme".to_owned()))
+                }
+                _ => Ok(Known::Nobody),
+            };
+            let found = find::<Infallible>(&rules, |_| Some(value.to_owned()), ask);
             let finding = found.unwrap_or_default();
             (
                 finding.customer.map(|it| it.value),
@@ -360,6 +487,8 @@ mod tests {
         assert_eq!(whole.0.as_deref(), Some("cust_42"));
         let linked = run("link:order ~ ^cust_([0-9]+)", "cust_42~order_9");
         assert_eq!(linked.0.as_deref(), Some("acme"));
+        let mirrored = run("mirror:order ~ ^cust_([0-9]+)", "cust_42~order_9");
+        assert_eq!(mirrored.0.as_deref(), Some("acme"));
         assert_eq!(
             run("metadata.ref ~ ^cust_([0-9]+)", "guest").1,
             CameTo::NoMatch
@@ -371,8 +500,48 @@ mod tests {
     }
 
     #[test]
+    fn a_customer_of_the_mirror_is_named_only_where_it_is_the_only_one() {
+        let rules = rules(&["mirror:customer", "mirror:email"]);
+        let clue = |field: &str| match field {
+            EMAIL => Some(" Ann@Example.COM ".to_owned()),
+            "customer" => Some("cus_A".to_owned()),
+            _ => None,
+        };
+        let run = |by_key: Known, by_email: Known| {
+            let ask = |ask: Ask<'_>| match ask {
+                Ask::ProviderKey("cus_A") => Ok(by_key.clone()),
+                Ask::Email("ann@example.com") => Ok(by_email.clone()),
+                other => Err(format!("{other:?}")),
+            };
+            find(&rules, clue, ask).unwrap()
+        };
+        let acme = || Known::Customer("acme".to_owned());
+        let found = run(acme(), Known::Nobody);
+        assert_eq!(found.customer, Some(Customer::key("acme")));
+        let sentence = found.tried[0].sentence();
+        assert!(sentence.contains("cus_A is the provider_key of the customer acme"));
+        let found = run(Known::Several, acme());
+        assert_eq!(found.customer, Some(Customer::key("acme")));
+        assert_eq!(found.tried[0].came_to, CameTo::Ambiguous);
+        let sentence = found.tried[1].sentence();
+        assert!(!sentence.to_lowercase().contains("ann@"), "{sentence}");
+        let found = run(Known::Keyless, Known::Nobody);
+        assert_eq!(found.customer, None);
+        let came: Vec<_> = found.tried.into_iter().map(|it| it.came_to).collect();
+        assert_eq!(came, [CameTo::Keyless, CameTo::NotMirrored]);
+    }
+
+    #[test]
     fn refuses_what_is_no_rule() {
-        for text in ["", "link:", "metadata.", "a b", "link:a/b"] {
+        for text in [
+            "",
+            "mirror:",
+            "mirror:a b",
+            "link:",
+            "metadata.",
+            "a b",
+            "link:a/b",
+        ] {
             assert!(text.parse::<Rule>().is_err(), "{text}");
         }
     }

@@ -31,6 +31,10 @@ pub const COMMIT_DELIVERIES: &str = "tributary_commit_deliveries";
 /// Deliveries that verified, by `source` and by the `secret`'s place in the
 /// list: an old secret that matches no more can go.
 pub const SECRET_MATCHES: &str = "tributary_secret_matches_total";
+/// Rows read of a destination's lists, by `destination` and `list`.
+pub const MIRRORED: &str = "tributary_mirror_rows_total";
+/// Time since all lists of a `destination` were last read to the end.
+pub const MIRROR_AGE: &str = "tributary_mirror_age_seconds";
 /// Questions to providers' APIs, by source and outcome.
 pub const INQUIRIES: &str = "tributary_inquiries_total";
 /// Time since a `source` was last heard of.
@@ -100,10 +104,23 @@ pub fn set(gauge: &Gauge, value: i64) {
 
 /// Counts one call to a destination and the time it took, in milliseconds.
 pub fn attempt(destination: &str, call: &'static str, outcome: &'static str, elapsed_ms: i64) {
+    ended(destination, call, outcome);
+    histogram!(ATTEMPT_SECONDS, "destination" => destination.to_owned())
+        .record(milliseconds(elapsed_ms));
+}
+
+/// Counts one call to a destination whose time is of no interest.
+pub fn ended(destination: &str, call: &'static str, outcome: &'static str) {
     let destination = destination.to_owned();
-    counter!(ATTEMPTS, "destination" => destination.clone(), "call" => call, "outcome" => outcome)
+    counter!(ATTEMPTS, "destination" => destination, "call" => call, "outcome" => outcome)
         .increment(1);
-    histogram!(ATTEMPT_SECONDS, "destination" => destination).record(milliseconds(elapsed_ms));
+}
+
+/// Counts the rows of a page of a destination's list, and that it came.
+pub fn mirrored(destination: &str, list: &'static str, rows: usize) {
+    ended(destination, "mirror", "accepted");
+    counter!(MIRRORED, "destination" => destination.to_owned(), "list" => list)
+        .increment(rows as u64);
 }
 
 /// A stretch of time as histograms take it.
@@ -140,6 +157,11 @@ fn describe() {
     describe_counter!(
         SECRET_MATCHES,
         "Verified deliveries by source and place of the secret"
+    );
+    describe_counter!(MIRRORED, "Rows read of a destination's lists");
+    describe_gauge!(
+        MIRROR_AGE,
+        "Time since all lists of a destination were last read to the end"
     );
     describe_counter!(INQUIRIES, "Questions to a provider's API by outcome");
     describe_gauge!(SOURCE_SILENCE, "Time since a source was last heard of");

@@ -7,6 +7,7 @@ pub mod imports;
 mod links;
 mod list;
 pub mod report;
+pub mod report_csv;
 mod unattributed;
 
 use serde::Serialize;
@@ -183,6 +184,7 @@ pub async fn story(
 /// Hides an email address in a payment's customer key.
 fn mask_payment(payment: &mut PaymentView) {
     payment.customer_key = payment.customer_key.as_deref().map(lookup::mask_email);
+    payment.partner_key = payment.partner_key.as_deref().map(lookup::mask_email);
     payment.reason = payment.reason.as_deref().map(mask_words);
 }
 

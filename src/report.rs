@@ -7,7 +7,7 @@
 //! adds up, and what of its money counts is in `ledger::revenue`.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -120,6 +120,8 @@ pub struct Sums {
     pub unattributed: Minor,
     /// What of the net is ignored: recorded and not forwarded, on purpose.
     pub ignored: Minor,
+    /// What partners get, by the destination's rewards.
+    pub commission: Minor,
 }
 
 impl Sums {
@@ -133,6 +135,7 @@ impl Sums {
             reversals,
             unattributed,
             ignored,
+            commission,
         } = other;
         self.gross += gross;
         self.reversed += reversed;
@@ -140,6 +143,7 @@ impl Sums {
         self.reversals += reversals;
         self.unattributed += unattributed;
         self.ignored += ignored;
+        self.commission += commission;
     }
 }
 
@@ -163,8 +167,12 @@ pub struct Line {
     pub unattributed: Minor,
     /// What of the net is ignored: recorded and not forwarded, on purpose.
     pub ignored: Minor,
-    /// What partners get for it; `None` until the destination's rewards are read.
+    /// What partners get, by the destination's rewards, each on the day on which it
+    /// was made; `None` until they were read.
     pub commission: Option<Minor>,
+    /// How the partner is called, once the destination's partners were read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partner_name: Option<String>,
     /// Sales.
     pub payments: i64,
     /// How often money went back: once for each payment and day.
@@ -184,6 +192,7 @@ impl Line {
             unattributed: sums.unattributed,
             ignored: sums.ignored,
             commission: None,
+            partner_name: None,
             payments: sums.payments,
             reversals: sums.reversals,
         }
@@ -215,9 +224,17 @@ pub struct Report {
 #[derive(Clone, Debug, Default)]
 pub struct Heap {
     sums: BTreeMap<(Group, Currency), Sums>,
+    /// The destinations whose rewards are in it.
+    mirrored: BTreeSet<String>,
 }
 
 impl Heap {
+    /// Says that the rewards of a destination are known, so that no commission is
+    /// none.
+    pub fn mirrors(&mut self, destination: String) {
+        self.mirrored.insert(destination);
+    }
+
     /// Adds sums to those of a group.
     pub fn add(&mut self, group: Group, currency: Currency, sums: &Sums) {
         self.sums.entry((group, currency)).or_default().add(sums);
@@ -241,6 +258,7 @@ impl Heap {
                 reversals,
                 unattributed: if payment.attributed { 0 } else { net },
                 ignored: if payment.ignored { net } else { 0 },
+                commission: 0,
             }
         };
         let mut put = |day: Day, sums: &Sums| {
@@ -270,9 +288,23 @@ impl Heap {
         for ((_, currency), sums) in &self.sums {
             totals.entry(*currency).or_default().add(sums);
         }
+        let mirrored = self.mirrored;
+        let line = |group: Option<Group>, currency: Currency, sums: &Sums| {
+            let known = match &group {
+                Some(Group::Customer {
+                    destination: Some(destination),
+                    ..
+                }) => mirrored.contains(destination),
+                _ => !mirrored.is_empty(),
+            };
+            Line {
+                commission: known.then_some(sums.commission),
+                ..Line::new(group, currency, sums)
+            }
+        };
         let lines = self.sums.into_iter();
         let mut items: Vec<Line> = lines
-            .map(|((group, currency), sums)| Line::new(Some(group), currency, &sums))
+            .map(|((group, currency), sums)| line(Some(group), currency, &sums))
             .collect();
         if matches!(question.by, By::Partner | By::Customer) {
             // Who brought most stands first, and the money of nobody's last.
@@ -289,9 +321,7 @@ impl Heap {
             from: question.from,
             to: question.to,
             items,
-            totals: totals
-                .map(|(it, sums)| Line::new(None, *it, sums))
-                .collect(),
+            totals: totals.map(|(it, sums)| line(None, *it, sums)).collect(),
             left_off: 0,
         }
     }

@@ -140,6 +140,12 @@ pub(super) enum Command {
         #[arg(long, conflicts_with = "since")]
         adopt: bool,
     },
+    /// Read the destination's customers, rewards and partners
+    Mirror {
+        /// Read all there is, not only what is new
+        #[arg(long)]
+        full: bool,
+    },
     /// Copy the ledger into a file, also while it is in use
     Backup {
         /// The file to make; it must not be there yet

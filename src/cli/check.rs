@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::mirror::about_currency;
 use super::{DONE, FAILED, Talk, print, say};
 use crate::app::{self, App};
-use crate::config::{Config, Mode};
+use crate::config::{self, Config, Mode};
 use crate::ledger::copied_sentence;
+use crate::ledger::mirror::MirrorFigures;
 use crate::provider;
 use crate::time::Clock;
 
@@ -39,9 +41,14 @@ pub(super) async fn check(config: &Arc<Config>, offline: bool, talk: Talk) -> an
         }
     }
     let mut warnings = warnings(config);
-    for name in config.destinations.keys() {
+    for (name, destination) in &config.destinations {
         if let Some(at) = app.ledger.copied_at(name).await? {
             warnings.push(format!("destinations.{name}: {}", copied_sentence(at)));
+        }
+        let figures = app.ledger.mirror_figures(name).await?;
+        findings.push(about_mirror(name, destination, &figures));
+        if let Some(warning) = about_currency(&figures) {
+            warnings.push(format!("destinations.{name}.{warning}"));
         }
     }
     app.ledger.close().await;
@@ -58,6 +65,28 @@ pub(super) async fn check(config: &Arc<Config>, offline: bool, talk: Talk) -> an
             .for_each(|warning| say(&format!("warning: {warning}")));
     }
     Ok(if failed { FAILED } else { DONE })
+}
+
+/// How well the destination's customers, partners and rewards are known.
+fn about_mirror(name: &str, set: &config::Destination, figures: &MirrorFigures) -> String {
+    let every = match set.mirror_every_minutes {
+        0 => "serve does not read them (mirror_every_minutes = 0)".to_owned(),
+        minutes => format!("serve reads them every {minutes} minutes"),
+    };
+    match figures.read_at {
+        _ if !set.v2_available => format!(
+            "the customers, partners and rewards of the destination \"{name}\" cannot be read: \
+             without v2 it has no lists"
+        ),
+        None => format!(
+            "the customers, partners and rewards of the destination \"{name}\" were never read to \
+             the end; {every}, and \"tributary mirror\" does"
+        ),
+        Some(at) => format!(
+            "the customers, partners and rewards of the destination \"{name}\" were last read at \
+             {at}; {every}"
+        ),
+    }
 }
 
 /// What is allowed and may still surprise.

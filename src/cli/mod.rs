@@ -7,6 +7,7 @@ mod args;
 mod check;
 mod import;
 mod link;
+mod mirror;
 mod reconcile;
 mod report;
 mod show;
@@ -23,6 +24,7 @@ use crate::app::{App, AppError};
 use crate::config::{Config, ConfigError, Env};
 use crate::import::run::ImportError;
 use crate::ledger::LedgerError;
+use crate::ledger::mirror::Extent;
 use crate::metrics::Metrics;
 use crate::ops::UsageError;
 use crate::provider;
@@ -85,6 +87,13 @@ async fn dispatch(args: Args, env: &Env) -> anyhow::Result<u8> {
                 _ => Then::Tell,
             };
             reconcile::run(config(file, env, true)?, since.as_deref(), then, talk).await
+        }
+        Command::Mirror { full } => {
+            let extent = match full {
+                true => Extent::All,
+                false => Extent::New,
+            };
+            mirror::run(config(file, env, true)?, extent, talk).await
         }
         Command::Sandbox(sandbox) => verbs::sandbox(sandbox, env).await,
         Command::Demo { once } => crate::demo::run(once).await,

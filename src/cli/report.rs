@@ -4,11 +4,11 @@ use comfy_table::CellAlignment;
 
 use super::{DONE, Talk, args, explain_error, print, say, table};
 use crate::app::App;
-use crate::import::guard::guarded;
-use crate::money::{Currency, Minor, decimal};
+use crate::money::Minor;
 use crate::ops::report::ReportText;
+use crate::ops::report_csv::{cells, csv, keys};
 use crate::ops::{self, UsageError};
-use crate::report::{Basis, By, Group, Line, Report};
+use crate::report::{Basis, Line, Report};
 
 pub(super) async fn run(app: &App, asked: args::Report, talk: Talk) -> anyhow::Result<u8> {
     let format = asked.format;
@@ -26,7 +26,7 @@ pub(super) async fn run(app: &App, asked: args::Report, talk: Talk) -> anyhow::R
             |report| Talk { json: true }.json(report)
         }
         (None | Some("table"), false) => show,
-        (Some("csv"), false) => csv,
+        (Some("csv"), false) => |report| print(csv(report)?.trim_end_matches('\n')),
         (Some("csv" | "table"), true) => {
             let why = "format: --json asks for another one";
             return Err(UsageError(why.to_owned()).into());
@@ -50,45 +50,6 @@ pub(super) async fn run(app: &App, asked: args::Report, talk: Talk) -> anyhow::R
     Ok(DONE)
 }
 
-/// The names of the columns before the money.
-fn keys(by: By) -> &'static [&'static str] {
-    match by {
-        By::Partner => &["partner_key"],
-        By::Customer => &["destination", "customer_key", "partner_key"],
-        By::Source => &["source"],
-        By::Day => &["day"],
-        By::Month => &["month"],
-    }
-}
-
-/// What stands in them; `nobody` and `unknown` are written where there is no key.
-fn cells(group: &Group, nobody: &str, unknown: &str) -> Vec<String> {
-    let key = |key: &Option<String>, attributed: bool| match (key, attributed) {
-        (Some(key), _) => key.clone(),
-        (None, true) => unknown.to_owned(),
-        (None, false) => nobody.to_owned(),
-    };
-    match group {
-        Group::Partner {
-            partner_key,
-            attributed,
-        } => vec![key(partner_key, *attributed)],
-        Group::Customer {
-            destination,
-            customer_key,
-            partner_key,
-            attributed,
-        } => vec![
-            destination.clone().unwrap_or_default(),
-            key(customer_key, *attributed),
-            partner_key.clone().unwrap_or_else(|| unknown.to_owned()),
-        ],
-        Group::Source { source } => vec![source.clone()],
-        Group::Day { day } => vec![day.to_string()],
-        Group::Month { month } => vec![month.to_string()],
-    }
-}
-
 /// The columns of money in a table.
 const MONEY: [&str; 8] = [
     "gross",
@@ -109,7 +70,7 @@ fn show(report: &Report) -> anyhow::Result<()> {
     let lines = report.items.iter().chain(&report.totals);
     for line in lines {
         let mut row = match &line.group {
-            Some(group) => cells(group, "(unattributed)", "-"),
+            Some(group) => cells(line, group, "(unattributed)", "-"),
             None => {
                 let mut total = vec![String::new(); keys.len()];
                 total[0] = format!("all in {}", line.currency);
@@ -154,85 +115,4 @@ fn money(line: &Line) -> [String; 8] {
         line.payments.to_string(),
         line.reversals.to_string(),
     ]
-}
-
-/// The columns of money in a file: minor units as the API has them, then what a
-/// spreadsheet adds up.
-const FILED: [&str; 14] = [
-    "currency",
-    "gross",
-    "reversed",
-    "net",
-    "unattributed",
-    "ignored",
-    "commission",
-    "payments",
-    "reversals",
-    "gross_decimal",
-    "reversed_decimal",
-    "net_decimal",
-    "zone",
-    "basis",
-];
-
-/// Every line, and no totals: they would be counted twice by who adds a column up.
-fn csv(report: &Report) -> anyhow::Result<()> {
-    let mut file = csv::Writer::from_writer(Vec::new());
-    let keys = keys(report.by);
-    file.write_record(keys.iter().chain(&FILED))?;
-    for line in &report.items {
-        let group = line.group.as_ref();
-        let cells = group.map_or_else(Vec::new, |group| cells(group, "", ""));
-        let mut row: Vec<String> = cells
-            .iter()
-            .map(|cell| guarded(cell).into_owned())
-            .collect();
-        row.extend(filed(line, report));
-        file.write_record(row)?;
-    }
-    let text = String::from_utf8(file.into_inner()?)?;
-    print(text.trim_end_matches('\n'))
-}
-
-fn filed(line: &Line, report: &Report) -> [String; 14] {
-    let places = |minor: Minor| decimal(minor, Currency::exponent(&line.currency));
-    let basis = match report.basis {
-        Basis::Own => "own",
-        Basis::Sale => "sale",
-    };
-    [
-        line.currency.to_string(),
-        line.gross.to_string(),
-        line.reversed.to_string(),
-        line.net.to_string(),
-        line.unattributed.to_string(),
-        line.ignored.to_string(),
-        line.commission.map(|it| it.to_string()).unwrap_or_default(),
-        line.payments.to_string(),
-        line.reversals.to_string(),
-        places(line.gross),
-        places(line.reversed),
-        places(line.net),
-        report.zone.clone(),
-        basis.to_owned(),
-    ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_is_never_a_formula() {
-        for (text, written) in [
-            ("acme", "acme"),
-            ("=1+1", "'=1+1"),
-            ("-acme", "'-acme"),
-            ("@acme", "'@acme"),
-            ("'=1", "''=1"),
-            ("o'neill", "o'neill"),
-        ] {
-            assert_eq!(guarded(text), written);
-        }
-    }
 }

@@ -18,6 +18,7 @@ use super::{ConfigError, Network, SecretRef};
 use crate::day::Zone;
 use crate::destination::Api;
 use crate::lookup::Rule;
+use crate::money::Currency;
 use crate::plan::Policy;
 use crate::time::Time;
 
@@ -38,6 +39,8 @@ const CONFIRM_MAX_S: u32 = 86_400;
 const ASKED_A_MINUTE_MAX: u32 = 6_000;
 /// The highest `import_most_mib`: a TiB, which nobody sends in one request.
 const IMPORT_MAX_MIB: u32 = 1_048_576;
+/// The longest `mirror_every_minutes`: a week.
+const MIRROR_MAX_MINUTES: u32 = 10_080;
 /// The longest name of a token, in bytes: it stands in log lines.
 const TOKEN_NAME_MAX: usize = 64;
 
@@ -230,6 +233,23 @@ pub struct Destination {
     /// has none.
     #[serde(default = "yes", deserialize_with = "flag")]
     pub provider_key: bool,
+    /// How often `serve` reads the destination's customers, partners and rewards,
+    /// in minutes; never by itself where it is 0.
+    #[serde(
+        default = "of::<15>",
+        deserialize_with = "number::<_, 0, MIRROR_MAX_MINUTES>"
+    )]
+    pub mirror_every_minutes: u32,
+    /// Whether a payment may be for the one customer with the payer's address.
+    #[serde(default, deserialize_with = "flag")]
+    pub resolve_by_email: bool,
+    /// The currency of rewards that name none.
+    #[serde(
+        default,
+        deserialize_with = "currency",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub reward_currency: Option<Currency>,
 }
 
 /// Which events a destination takes; those of the other mode are recorded and
@@ -395,6 +415,12 @@ fn word<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
         Value::String(text) => Ok(text),
         _ => Err(D::Error::custom("must be a text")),
     }
+}
+
+fn currency<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Currency>, D::Error> {
+    let code = word(d)?.parse();
+    let code = code.map_err(|_| D::Error::custom("must be a currency code such as USD"))?;
+    Ok(Some(code))
 }
 
 fn token_name<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {

@@ -9,6 +9,7 @@ mod chargebee;
 mod chargify;
 mod custom;
 mod event;
+mod partners;
 mod pats;
 mod paysafe;
 mod paysight;
@@ -232,8 +233,19 @@ impl Stage {
         self.introduce();
         eprintln!("Ctrl-C ends it");
         let mut rng = StdRng::from_rng(&mut rand::rng());
+        eprintln!("three months of history are on their way …");
+        let sent = async {
+            for event in &script::history(self.clock.now(), &mut rng) {
+                self.send(event).await?;
+            }
+            anyhow::Ok(())
+        };
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => return Ok(cli::DONE),
+            sent = sent => sent?,
+        }
         let mut summary = tokio::time::interval(SUMMARY_EVERY);
-        let mut script = Endless::new(self.clock.now());
+        let mut script = Endless::new();
         loop {
             let pause = Duration::from_millis(rng.random_range(50..600));
             tokio::select! {
@@ -412,7 +424,8 @@ impl Stage {
             println!("{twice} keys stand on more than one live row");
         }
         let reported = self.reported().await?;
-        Ok(agree && reported && twice == 0 && !summary.books.is_empty())
+        let rewarded = self.partners().await?;
+        Ok(agree && reported && rewarded && twice == 0 && !summary.books.is_empty())
     }
 
     /// True where every report comes to what the sandbox holds.
@@ -479,11 +492,16 @@ async fn raise_sandbox(clock: &Clock) -> anyhow::Result<(Sandbox, String, Cancel
     for fault in FAULTS {
         settings.faults.push(fault.parse::<Fault>()?);
     }
+    for partner in script::PARTNERS {
+        let key = partner.key.to_owned();
+        settings.commissions.insert(key, partner.percent);
+    }
     let sandbox = Sandbox::new(settings);
-    for (partner, customers) in script::PARTNERS {
-        sandbox.add_partner(partner);
-        for customer in customers {
-            sandbox.add_customer(NewCustomer::of(customer, partner));
+    for partner in script::PARTNERS {
+        let (first, last) = partner.name;
+        sandbox.add_named_partner(partner.key, first, last);
+        for customer in partner.customers {
+            sandbox.add_customer(NewCustomer::of(customer, partner.key));
         }
     }
     let stop = CancellationToken::new();

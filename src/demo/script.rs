@@ -9,15 +9,51 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 
-use super::PLAYERS;
 use super::event::Event;
+use super::{PLAYERS, stripe};
 use crate::time::{DAY_MS, HOUR_MS, Time};
 
+/// A partner, what it earns, and the customers that it brought.
+pub(super) struct Brings {
+    pub key: &'static str,
+    /// First and last name.
+    pub name: (&'static str, &'static str),
+    pub percent: i64,
+    pub customers: &'static [&'static str],
+}
+
 /// Partners and the customers they brought.
-pub(super) const PARTNERS: [(&str, &[&str]); 3] = [
-    ("northwind", &["acme-corp", "globex", "initech"]),
-    ("bluepeak", &["umbrella", "hooli"]),
-    ("solo-sam", &["stark-labs"]),
+pub(super) const PARTNERS: [Brings; 5] = [
+    Brings {
+        key: "northwind",
+        name: ("Northwind", "Media"),
+        percent: 20,
+        customers: &["acme-corp", "globex", "initech", "soylent"],
+    },
+    Brings {
+        key: "bluepeak",
+        name: ("Bluepeak", "Agency"),
+        percent: 15,
+        customers: &["umbrella", "hooli", "vandelay"],
+    },
+    Brings {
+        key: "kestrel",
+        name: ("Kestrel", "Partners"),
+        percent: 18,
+        customers: &["wonka-foods", "oceanic"],
+    },
+    Brings {
+        key: "harbor",
+        name: ("Harbor", "Collective"),
+        percent: 12,
+        customers: &["tyrell", "massive-dynamic"],
+    },
+    Brings {
+        key: "solo-sam",
+        name: ("Sam", "Okafor"),
+        percent: 10,
+        customers: &["stark-labs", "cyberdyne"],
+    },
 ];
 
 /// Payments of each provider in the fixed script.
@@ -26,17 +62,18 @@ const PAYMENTS: usize = 48;
 /// How far back the fixed script begins, in days.
 const DAYS: i64 = 90;
 
-/// Some customer's key.
+/// Some customer's key: the first ones buy more often.
 pub(super) fn customer(rng: &mut StdRng) -> &'static str {
     let all: Vec<&'static str> = customers().collect();
-    all[rng.random_range(0..all.len())]
+    let one = rng.random_range(0..all.len());
+    all[one.min(rng.random_range(0..all.len()))]
 }
 
 /// All customers' keys.
 pub(super) fn customers() -> impl Iterator<Item = &'static str> {
     PARTNERS
         .iter()
-        .flat_map(|(_, customers)| customers.iter().copied())
+        .flat_map(|partner| partner.customers.iter().copied())
 }
 
 /// The script of `--once`: every kind of history of every provider, repeated
@@ -61,6 +98,40 @@ pub(super) fn fixed(now: Time, rng: &mut StdRng) -> Vec<Event> {
     events
 }
 
+/// Payments of each provider in the history of the endless demo.
+const HISTORY: usize = 100;
+
+/// Three months that went before: all providers, more from week to week and less on
+/// Sundays, in the order of time; and a few sales that nobody can attribute.
+pub(super) fn history(now: Time, rng: &mut StdRng) -> Vec<Event> {
+    let start = now.plus(-DAYS * DAY_MS);
+    let openings = PLAYERS.iter().flat_map(|player| (player.opening)(start));
+    let mut events: Vec<Event> = openings.collect();
+    let mut stories = Vec::new();
+    for player in PLAYERS {
+        for number in 1..=HISTORY {
+            let at = start.plus(moment(rng)).min(now.plus(-HOUR_MS));
+            stories.push((at, (player.story)(number, at, rng)));
+        }
+    }
+    stories.extend(stripe::strays(now));
+    stories.sort_by_key(|(at, _)| *at);
+    events.extend(stories.into_iter().flat_map(|(_, story)| story));
+    events
+}
+
+/// A moment of the history, in milliseconds from its start.
+fn moment(rng: &mut StdRng) -> i64 {
+    loop {
+        let day = rng.random_range(0..DAYS);
+        let busy = DAYS / 2 + day / 2;
+        let busy = if day % 7 == 0 { busy / 3 } else { busy };
+        if rng.random_range(0..DAYS) < busy {
+            return day * DAY_MS + rng.random_range(0..DAY_MS);
+        }
+    }
+}
+
 /// The endless demo: payments of all providers as they come.
 pub(super) struct Endless {
     waiting: VecDeque<Event>,
@@ -68,14 +139,11 @@ pub(super) struct Endless {
 }
 
 impl Endless {
-    /// Customers first.
-    pub fn new(now: Time) -> Endless {
-        let openings = PLAYERS
-            .iter()
-            .flat_map(|player| (player.opening)(now.plus(-HOUR_MS)));
+    /// It goes on where the history ends.
+    pub fn new() -> Endless {
         Endless {
-            waiting: openings.collect(),
-            told: 0,
+            waiting: VecDeque::new(),
+            told: HISTORY,
         }
     }
 

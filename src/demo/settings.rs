@@ -46,7 +46,7 @@ pub(super) fn configuration(
          tokens = [{{ name = \"demo\", role = \"operator\", token = {token} }}]\n\
          [destinations.sandbox]\nbase_url = \"http://{sandbox_at}\"\npublic_key = {public_key}\n\
          secret_key = {secret_key}\nrequests_per_second = 100\nburst = 10\nmax_in_flight = 8\n\
-         timeout_seconds = 5\nconfirm_after_seconds = 1\n\
+         timeout_seconds = 5\nconfirm_after_seconds = 1\nmirror_every_minutes = 1\n\
          {sources}",
         ledger = toml::Value::String(format!("sqlite:{}", folder.join("demo.db").display())),
         public = free_port()?,

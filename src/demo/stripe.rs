@@ -15,7 +15,7 @@ use super::event::Event;
 use super::script;
 use super::{Player, Proof};
 use crate::money::Minor;
-use crate::time::{MINUTE_MS, SECOND_MS, Time};
+use crate::time::{DAY_MS, MINUTE_MS, SECOND_MS, Time};
 
 /// The version whose shapes are used.
 const API_VERSION: &str = "2026-10-28.endive";
@@ -62,6 +62,45 @@ fn story(number: usize, at: Time, rng: &mut StdRng) -> Vec<Event> {
         live: !number.is_multiple_of(17),
     };
     history(&charge, number, rng)
+}
+
+/// Sales that stay without a customer until a person links them, one whose customer
+/// the destination does not know, and one with a refund in another currency, which a
+/// person has to decide; each with its time.
+pub(super) fn strays(now: Time) -> Vec<(Time, Vec<Event>)> {
+    let charge = |number: i64, customer: &str| Charge {
+        id: format!("ch_stray{number:02}"),
+        customer: customer.to_owned(),
+        customer_key: "",
+        amount: 4_900 + 3_100 * number,
+        currency: if number % 4 == 0 { "eur" } else { "usd" },
+        at: now.plus(-number * 2 * DAY_MS - MINUTE_MS),
+        live: true,
+    };
+    let sold = |charge: &Charge| {
+        let object = charge_object(charge, 0);
+        let id = format!("{}_ok", charge.id);
+        event(&id, "charge.succeeded", charge.at, true, object)
+    };
+    let customers = ["cus_newcomer", "cus_newcomer", "cus_byphone"];
+    let mut strays: Vec<(Time, Vec<Event>)> = (1..=9)
+        .zip(customers.iter().cycle())
+        .map(|(number, customer)| charge(number, customer))
+        .map(|charge| (charge.at, vec![sold(&charge)]))
+        .collect();
+    let mut abroad = charge(10, "cus_abroad");
+    abroad.customer_key = "wayne-enterprises";
+    let mut object = charge_object(&abroad, 0);
+    object["metadata"] = json!({"customer_key": abroad.customer_key});
+    let told = event("stray_abroad", "charge.succeeded", abroad.at, true, object);
+    strays.push((abroad.at, vec![told]));
+    let mut mixed = charge(11, &customer_id("acme-corp"));
+    mixed.customer_key = "acme-corp";
+    let mut refund = refund_object(&mixed, "re_mixed", 900, "succeeded", mixed.at);
+    refund["currency"] = json!("gbp");
+    let told = event("re_mixed", "refund.created", mixed.at, true, refund);
+    strays.push((mixed.at, vec![sold(&mixed), told]));
+    strays
 }
 
 /// What a charge is made of.

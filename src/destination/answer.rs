@@ -45,6 +45,9 @@ pub(super) enum Asked<'a> {
     Patch,
     /// A read of something that always exists, such as a list.
     Read,
+    /// A read of a list without which money is forwarded all the same: that this
+    /// account has none of it, or these keys may not see it, stops nothing else.
+    Roster,
 }
 
 impl Answer {
@@ -130,12 +133,12 @@ impl Shown {
 }
 
 #[derive(Deserialize)]
-struct Items {
-    items: Vec<Shown>,
+struct Items<T> {
+    items: Vec<T>,
     has_more: bool,
 }
 
-fn text(value: &Value) -> Option<&str> {
+pub(super) fn text(value: &Value) -> Option<&str> {
     value.as_str().filter(|text| !text.is_empty())
 }
 
@@ -146,6 +149,8 @@ pub(super) fn verdict(answer: &Answer, asked: Asked<'_>, secrets: &[&str]) -> Ou
         (200..=299, Asked::Post(transaction)) => posted(answer, transaction),
         (200..=299, _) => Outcome::Accepted,
         (300..=399, _) | (404, Asked::Read) => Outcome::Misdirected { status },
+        (403, Asked::Roster) => refused(answer, asked, secrets),
+        (404, Asked::Roster) if answer.is_object() => refused(answer, asked, secrets),
         (401 | 403, _) => Outcome::WrongCredentials { status },
         (404, Asked::Post(_) | Asked::Patch) if answer.is_object() => Outcome::CustomerUnknown,
         (404 | 410, Asked::Delete) if answer.is_object() => Outcome::Gone,
@@ -249,24 +254,38 @@ pub(super) fn page(
     after: Option<&str>,
     secrets: &[&str],
 ) -> Result<Page, Outcome> {
+    let key = |row: &Shown| Some(row.key.clone());
+    let (items, next) = items(answer, Asked::Read, after, secrets, key)?;
+    Ok(Page {
+        rows: items.into_iter().map(Shown::row).collect(),
+        next,
+    })
+}
+
+/// The items of a list page, and where the next page starts, or why there are
+/// none. `key` reads what a cursor names.
+pub(super) fn items<T: for<'a> Deserialize<'a>>(
+    answer: &Answer,
+    asked: Asked<'_>,
+    after: Option<&str>,
+    secrets: &[&str],
+    key: impl Fn(&T) -> Option<String>,
+) -> Result<(Vec<T>, Option<String>), Outcome> {
     if !answer.is_success() {
-        return Err(verdict(answer, Asked::Read, secrets));
+        return Err(verdict(answer, asked, secrets));
     }
     if !matches!(answer.content, Content::Whole(_)) {
         return Err(Outcome::Unknown { why: INCOMPLETE });
     }
-    let items = answer
-        .parsed::<Envelope<Items>>()
+    let page = answer
+        .parsed::<Envelope<Items<T>>>()
         .and_then(Envelope::inner)
         .ok_or(Outcome::Unknown { why: NO_PAGE })?;
-    let last = items.items.last().map(|row| row.key.clone());
-    if items.has_more && (last.is_none() || last.as_deref() == after) {
+    let last = page.items.last().and_then(key);
+    if page.has_more && (last.is_none() || last.as_deref() == after) {
         return Err(Outcome::Unknown { why: STUCK });
     }
-    Ok(Page {
-        rows: items.items.into_iter().map(Shown::row).collect(),
-        next: last.filter(|_| items.has_more),
-    })
+    Ok((page.items, last.filter(|_| page.has_more)))
 }
 
 /// A customer, or its proven absence, or why neither is known.

@@ -15,6 +15,7 @@ mod breaker;
 mod handover;
 mod key;
 mod partnerstack;
+mod roster;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -33,6 +34,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub use backoff::delay_ms;
 pub use breaker::{Breaker, Gate};
 pub use key::{name_in_key, read_key, transaction_key};
+pub use roster::{List, ListedCustomer, ListedPartner, ListedReward, Roster, RosterRows};
 pub use transaction::{NewTransaction, fits};
 
 use crate::call;

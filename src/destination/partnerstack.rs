@@ -13,11 +13,13 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{self, Answer, Asked};
 use super::handover::Letter;
+use super::roster::{self, List, Roster};
 use super::{
     Api, CustomerAnswer, Deadline, Destination, NewTransaction, Outcome, Page, Who, Window,
 };
 use crate::call;
 use crate::plan::CustomerBy;
+use crate::time::Time;
 
 /// The largest single answer read, in bytes: a transaction or a customer takes
 /// a few kilobytes, so more is not the API speaking.
@@ -101,16 +103,49 @@ impl Destination {
     /// page in its stead.
     pub async fn list(&self, window: Window, after: Option<&str>) -> Result<Page, Outcome> {
         let (from, to) = (window.from.ms(), window.to.ms());
-        let mut path = format!(
-            "/api/v2/transactions?limit={PAGE_ROWS}&order_by=created_at\
-             &min_created={from}&max_created={to}"
-        );
+        let narrowed = format!("&min_created={from}&max_created={to}");
+        let answer = self.pages("transactions", &narrowed, after).await?;
+        answer::page(&answer, after, &self.secrets())
+    }
+
+    /// One page of the account's customers, rewards or partnerships, oldest first,
+    /// starting after the one with the key `after`. With `since` only what is new
+    /// from then on: customers that changed, rewards that were made, because no
+    /// filter by a change is known for those; all partnerships, for which none is.
+    ///
+    /// # Errors
+    /// The outcome, where the answer is not a well-formed page.
+    pub async fn roster(
+        &self,
+        list: List,
+        since: Option<Time>,
+        after: Option<&str>,
+    ) -> Result<Roster, Outcome> {
+        let (name, filter) = match list {
+            List::Customers => ("customers", Some("min_updated")),
+            List::Rewards => ("rewards", Some("min_created")),
+            List::Partners => ("partnerships", None),
+        };
+        let narrowed = filter.zip(since.map(Time::ms));
+        let narrowed = narrowed.map(|(filter, since)| format!("&{filter}={since}"));
+        let narrowed = narrowed.unwrap_or_default();
+        let answer = self.pages(name, &narrowed, after).await?;
+        roster::read(list, &answer, after, &self.secrets())
+    }
+
+    /// A page of a list of v2, oldest first.
+    async fn pages(
+        &self,
+        list: &str,
+        narrowed: &str,
+        after: Option<&str>,
+    ) -> Result<Answer, Outcome> {
+        let mut path = format!("/api/v2/{list}?limit={PAGE_ROWS}&order_by=created_at{narrowed}");
         if let Some(after) = after {
             path.push_str("&starting_after=");
             path.push_str(&call::encoded(after));
         }
-        let answer = self.v2(Method::GET, &path, None, PAGE_BYTES).await?;
-        answer::page(&answer, after, &self.secrets())
+        self.v2(Method::GET, &path, None, PAGE_BYTES).await
     }
 
     /// What the destination knows about an external customer key.

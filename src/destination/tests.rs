@@ -16,6 +16,7 @@ use crate::plan::{Customer, CustomerBy};
 
 mod calls;
 mod reads;
+mod rosters;
 
 const NOW: Time = Time(1_780_000_000_000);
 const SECRET: &str = "sk_very_secret";

@@ -58,7 +58,7 @@ pub fn router(app: App, access: &Arc<Access>, metrics: Option<Metrics>) -> Route
             None => part,
         });
     }
-    routes = routes.merge(pages);
+    let routes = routes.merge(pages);
     guard_host(listens_on, closed(routes).with_state(admin))
 }
 
@@ -170,6 +170,10 @@ async fn show_metrics(Shared(admin): Shared<Arc<Admin>>) -> Result<String, Probl
             &::metrics::gauge!(metrics::OLDEST_DUE, "destination" => name.clone()),
             waited,
         );
+        if let Some(at) = admin.app.ledger.mirror_figures(name).await?.read_at {
+            let gauge = ::metrics::gauge!(metrics::MIRROR_AGE, "destination" => name.clone());
+            metrics::set(&gauge, seconds(at));
+        }
     }
     for (name, at) in &summary.last_delivery {
         let gauge = ::metrics::gauge!(metrics::SOURCE_SILENCE, "source" => name.clone());

@@ -112,6 +112,19 @@ pub(super) struct DestinationSummary {
     pub(super) answered_seconds: Option<i64>,
     pub(super) status: Option<String>,
     pub(super) paused_until: Option<String>,
+    pub(super) mirror: MirrorSummary,
+}
+
+/// How far the destination's customers, partners and rewards were read.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct MirrorSummary {
+    /// When the oldest of the last reads began; null until each list was read.
+    pub(super) read_at: Option<String>,
+    pub(super) age_seconds: Option<i64>,
+    /// The same of the reads of all there is.
+    pub(super) full_read_at: Option<String>,
+    /// Rewards that count for nothing, because nobody says their currency.
+    pub(super) rewards_without_currency: i64,
 }
 
 /// How sources and destinations fare, and the money of all days. Its tag is weak: it
@@ -160,6 +173,12 @@ pub(super) async fn summarize(app: &App) -> Result<Summary, Problem> {
             last_answer: it.answered_at.map(text),
             status: it.status,
             paused_until: it.paused_until.map(text),
+            mirror: MirrorSummary {
+                read_at: it.mirror.read_at.map(text),
+                age_seconds: it.mirror.read_at.map(seconds),
+                full_read_at: it.mirror.full_at.map(text),
+                rewards_without_currency: it.mirror.without_currency,
+            },
             destination: it.destination,
         }
     });
@@ -189,6 +208,7 @@ impl Summary {
         for destination in &mut still.destinations {
             destination.backlog_age_seconds = destination.backlog_age_seconds.map(|_| 0);
             destination.answered_seconds = destination.answered_seconds.map(|_| 0);
+            destination.mirror.age_seconds = destination.mirror.age_seconds.map(|_| 0);
         }
         still
     }

@@ -6,7 +6,7 @@
 
 pub use super::state::{STATES, State};
 use crate::destination::{self, NewTransaction};
-use crate::lookup::{self, CameTo, Finding, Rule};
+use crate::lookup::{self, Ask, CameTo, Finding, Known, Rule};
 use crate::money::Minor;
 use crate::movement::Fact;
 use crate::plan::{self, Customer, Policy, Row, RowState, Ruling, Step, Terms};
@@ -113,7 +113,7 @@ pub struct Standing {
     pub forwarded: Minor,
 }
 
-/// What the fold must ask the ledger for: links and blocked customers.
+/// What the fold must ask the ledger for: links, and customers of the destination.
 pub trait Directory {
     /// Why an answer could not be had.
     type Error;
@@ -122,6 +122,11 @@ pub trait Directory {
     /// # Errors
     /// As the ledger's.
     fn link(&mut self, kind: &str, external_id: &str) -> Result<Option<String>, Self::Error>;
+    /// Whom the destination lists with what is asked for; never a link.
+    ///
+    /// # Errors
+    /// As the ledger's.
+    fn mirrored(&mut self, ask: Ask<'_>) -> Result<Known, Self::Error>;
     /// What the provider is asked about an external id that no link names, as a
     /// sentence.
     ///
@@ -149,7 +154,13 @@ pub fn stand<D: Directory>(
         let found = book.clues.iter().find(|(name, _)| name == field);
         found.map(|(_, value)| value.clone())
     };
-    let finding = lookup::find(&source.rules, clue, |kind, id| directory.link(kind, id))?;
+    let finding = lookup::find(&source.rules, clue, |ask| match ask {
+        Ask::Link { kind, id } => {
+            let linked = directory.link(kind, id)?;
+            Ok(linked.map_or(Known::Nobody, Known::Customer))
+        }
+        other => directory.mirrored(other),
+    })?;
     let customer = (book.frozen.clone())
         .or_else(|| book.ruling.customer.clone())
         .or_else(|| finding.customer.clone());
@@ -476,14 +487,12 @@ fn unattributed(finding: &Finding) -> String {
     if finding.tried.is_empty() {
         return "no customer key: the source has no lookup rules".to_owned();
     }
-    let linkable = finding
-        .tried
-        .iter()
-        .any(|tried| tried.came_to == CameTo::NotLinked);
+    let came = |to: CameTo| finding.tried.iter().any(|tried| tried.came_to == to);
     let rules: Vec<String> = finding.tried.iter().map(lookup::Tried::sentence).collect();
-    let hint = match linkable {
-        true => " It goes on by itself once the link arrives.",
-        false => "",
+    let hint = match (came(CameTo::NotLinked), came(CameTo::NotMirrored)) {
+        (true, _) => " It goes on by itself once the link arrives.",
+        (false, true) => " It goes on by itself once the destination lists the customer.",
+        (false, false) => "",
     };
     format!("no customer key. {}.{hint}", rules.join("; "))
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::book::State;
+use super::mirror::MirrorFigures;
+use crate::day::Day;
 use crate::money::{Currency, Minor};
 use crate::report::Line;
 use crate::time::Time;
@@ -62,6 +64,10 @@ pub struct Overview {
 /// same at any backlog.
 pub const OPEN_MOST: i64 = 1_000;
 
+/// The net of each day, by the key of a customer or partner and the currency; days
+/// without money are left out.
+pub type Trends = BTreeMap<(String, Currency), BTreeMap<Day, Minor>>;
+
 /// When a source was heard of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceFigures {
@@ -90,4 +96,6 @@ pub struct DestinationFigures {
     pub paused_until: Option<Time>,
     /// Why it is stopped.
     pub status: Option<String>,
+    /// How far its customers, partners and rewards were read.
+    pub mirror: MirrorFigures,
 }

@@ -18,6 +18,7 @@ mod figures;
 pub mod imports;
 mod inquiry;
 pub mod list;
+pub mod mirror;
 mod people;
 mod reads;
 mod revenue;
@@ -35,7 +36,9 @@ use std::sync::Arc;
 
 pub use compare::{Comparison, Difference, Differs, Unlisted};
 pub use delivery::{Delivery, Recorded, Taken};
-pub use figures::{BooksLine, DestinationFigures, OPEN_MOST, Overview, SourceFigures, Summary};
+pub use figures::{
+    BooksLine, DestinationFigures, OPEN_MOST, Overview, SourceFigures, Summary, Trends,
+};
 pub use inquiry::{Answer, Asking};
 pub use list::{Cursor, Filter, Page, Search};
 pub use people::{Decided, Decision, LinkPlace, LinkView, Linked, NewLink, Statement, Word};
@@ -432,6 +435,71 @@ impl Ledger {
     /// As the store's.
     pub async fn end_adoption(&self, comparison: Comparison) -> Result<(), LedgerError> {
         self.store().end_adoption(comparison).await
+    }
+
+    /// Begins to read the lists of `destination` that are not being read; what was
+    /// cut off goes on where it was.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn mirror_begin(
+        &self,
+        destination: &str,
+        extent: mirror::Extent,
+    ) -> Result<(), LedgerError> {
+        self.store().mirror_begin(destination, extent).await
+    }
+
+    /// What is next to do to mirror `destination`; nothing where all was read.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn mirror_next(
+        &self,
+        destination: &str,
+    ) -> Result<Option<mirror::MirrorTurn>, LedgerError> {
+        self.store().mirror_next(destination).await
+    }
+
+    /// Takes a page of a list in. Payments that waited for a customer on it go on.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn mirror_take(
+        &self,
+        page: mirror::MirrorPage,
+    ) -> Result<mirror::MirrorTaken, LedgerError> {
+        self.store().mirror_take(page).await
+    }
+
+    /// Writes some of what a complete list did not show down as gone.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn mirror_sweep(
+        &self,
+        read: mirror::MirrorRead,
+    ) -> Result<mirror::MirrorTaken, LedgerError> {
+        self.store().mirror_sweep(read).await
+    }
+
+    /// Writes down why a page did not come.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn mirror_failed(&self, failure: mirror::MirrorFailure) -> Result<(), LedgerError> {
+        self.store().mirror_failed(failure).await
+    }
+
+    /// How far the lists of `destination` were read.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn mirror_figures(
+        &self,
+        destination: &str,
+    ) -> Result<mirror::MirrorFigures, LedgerError> {
+        self.store().mirror_figures(destination).await
     }
 
     /// The next provider's customer id to be written to `destination`.

@@ -8,10 +8,10 @@ use super::unattributed::Groups;
 use super::what_if::WhatIf;
 use super::{
     Cursor, Filter, Ledger, LedgerError, LinkPlace, LinkView, NewLink, Overview, Page, Summary,
-    Word,
+    Trends, Word,
 };
-use crate::day::Zone;
-use crate::report::{Question, Report};
+use crate::day::{Day, Zone};
+use crate::report::{By, Question, Report};
 
 impl Ledger {
     /// The links of a source by their ids, from behind the link `after` on; and the
@@ -154,6 +154,20 @@ impl Ledger {
     /// As the store's.
     pub async fn report(&self, question: Question) -> Result<Report, LedgerError> {
         self.store().report(question).await
+    }
+
+    /// How the money of some customers or partners went, day by day in the ledger's
+    /// own zone, from the first day to the last. Nothing for other groupings.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn trends(
+        &self,
+        by: By,
+        days: (Day, Day),
+        keys: Vec<String>,
+    ) -> Result<Trends, LedgerError> {
+        self.store().trends(by, days, keys).await
     }
 
     /// The figures of the overview, which cost the same at any number of payments.

@@ -194,7 +194,11 @@ pub fn summary(view: &PaymentView, position: &Position) -> String {
         .customer_key
         .as_deref()
         .map_or(String::new(), |customer| {
-            format!(" for the customer {}", crate::lookup::mask_email(customer))
+            let customer = crate::lookup::mask_email(customer);
+            match &view.partner_key {
+                None => format!(" for the customer {customer}"),
+                Some(partner) => format!(" for the customer {customer} of the partner {partner}"),
+            }
         });
     let next = match (view.state, &view.due_at) {
         ("due", Some(at)) => format!(" Next: the forwarder's turn, not before {at}."),

@@ -34,7 +34,8 @@ pub enum Why {
 pub struct RuleMissed {
     /// The rule as configured.
     pub rule: String,
-    /// `found`, `not_set`, `not_linked`, `too_long` or `no_match`.
+    /// `found`, `not_set`, `not_linked`, `too_long`, `no_match`, `not_mirrored`,
+    /// `keyless` or `ambiguous`.
     pub came_to: &'static str,
 }
 
@@ -281,5 +282,8 @@ fn came_to(outcome: &CameTo) -> &'static str {
         CameTo::NotLinked => "not_linked",
         CameTo::TooLong => "too_long",
         CameTo::NoMatch => "no_match",
+        CameTo::NotMirrored => "not_mirrored",
+        CameTo::Keyless => "keyless",
+        CameTo::Ambiguous => "ambiguous",
     }
 }

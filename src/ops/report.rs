@@ -136,6 +136,7 @@ pub async fn report(
     if !plain {
         for line in &mut report.items {
             line.group.iter_mut().for_each(mask);
+            line.partner_name = line.partner_name.as_deref().map(lookup::mask_email);
         }
     }
     Ok(report)

@@ -8,11 +8,14 @@ use serde_json::{Map, Value};
 
 use super::listing::{Row, Table};
 
-/// Share of a transaction that its partner earns, percent. A made-up but usual
-/// figure; the sandbox has no trigger rules.
+/// Share of a transaction that its partner earns, percent, unless the settings say
+/// another. A made-up but usual figure; the sandbox has no trigger rules.
 pub const COMMISSION_PERCENT: i64 = 10;
 /// The partner every program has for its test customers. Documented.
 pub(super) const TEST_PARTNER: &str = "gstest";
+
+/// The status of a reward that nobody has looked at.
+const PENDING: &str = "pending";
 
 /// Which half of the books a key pair works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +126,8 @@ pub struct Reward {
     pub created_at: i64,
     /// Epoch ms.
     pub updated_at: i64,
+    /// What became of it: pending, until somebody says otherwise.
+    pub status: String,
     /// The transaction was deleted.
     pub archived: bool,
     pub(super) transaction: usize,
@@ -347,7 +352,13 @@ impl Books {
 
     /// Records a transaction and, for a live customer whose partner exists, the
     /// reward it earns.
-    pub(super) fn record_transaction(&mut self, mode: Mode, row: &Transaction) {
+    /// `percent` says what a partner earns, by its own key.
+    pub(super) fn record_transaction(
+        &mut self,
+        mode: Mode,
+        row: &Transaction,
+        percent: impl Fn(&str) -> i64,
+    ) {
         let half = self.half(mode);
         let partner_key = half
             .customers
@@ -363,11 +374,12 @@ impl Books {
             key: reward_key(serial),
             transaction_key: row.key.clone(),
             customer_key: row.customer_key.clone(),
+            amount: commission(row.amount, percent(&partner_key)),
             partner_key,
-            amount: commission(row.amount),
             currency: row.currency.clone(),
             created_at: row.received_at,
             updated_at: row.received_at,
+            status: PENDING.to_owned(),
             archived: false,
             transaction: serial,
         });
@@ -381,7 +393,7 @@ fn reward_key(transaction: usize) -> String {
 }
 
 /// The commission on an amount, cents, rounded half away from zero.
-pub(super) fn commission(amount_cents: i64) -> i64 {
-    let hundredths = amount_cents * COMMISSION_PERCENT;
+pub(super) fn commission(amount_cents: i64, percent: i64) -> i64 {
+    let hundredths = amount_cents * percent;
     (hundredths + hundredths.signum() * 50) / 100
 }

@@ -7,8 +7,11 @@
 //! Where the documentation is silent, this server does the following.
 //! - A deleted transaction leaves lists and its rewards are archived. Its key
 //!   stays known to `Duplicates`. Deleting again is 404.
-//! - A reward is 10 % of its transaction, also of a negative one. Rewards are
-//!   listed with archived ones unless `hide_archived_rewards=true`.
+//! - A reward is 10 % of its transaction, or what `Settings::commissions` says for
+//!   its partner, in the transaction's currency; also of a negative one, which makes
+//!   a negative reward. It stays with the partner who had the customer when it was
+//!   made. Rewards are listed with archived ones unless `hide_archived_rewards=true`,
+//!   and take no filter by their change, because none is known.
 //! - A transaction across modes (live pair, test customer) is refused with 400.
 //! - Unknown fields of a body and unknown query parameters are refused with 400.
 //! - The currency is three capital letters. `amount_usd` is null for any but USD.
@@ -90,6 +93,11 @@ impl Sandbox {
     /// Records a partner, by the key customers name. An existing one is returned
     /// as it is.
     pub fn add_partner(&self, partner_key: &str) -> Partner {
+        self.add_named_partner(partner_key, partner_key, "")
+    }
+
+    /// The same with the first and the last name of a person.
+    pub fn add_named_partner(&self, partner_key: &str, first: &str, last: &str) -> Partner {
         let mut core = self.core();
         if let Some(partner) = core.books.partner(partner_key) {
             return partner.clone();
@@ -97,7 +105,7 @@ impl Sandbox {
         let now_ms = core.settings.now_ms();
         let email = format!("{partner_key}@example.invalid");
         core.books
-            .record_partner(partner_key, &email, partner_key, "", now_ms)
+            .record_partner(partner_key, &email, first, last, now_ms)
     }
 
     /// Records a customer without the checks a client meets: the partner may be
@@ -135,6 +143,41 @@ impl Sandbox {
     #[must_use]
     pub fn rewards(&self) -> Vec<Reward> {
         self.core().books.live.rewards.rows().to_vec()
+    }
+
+    /// Changes the customer with this external key as somebody else would, be it to
+    /// another partner. False when there is none.
+    pub fn change_customer(&self, external_key: &str, change: impl FnOnce(&mut Customer)) -> bool {
+        let mut core = self.core();
+        let now_ms = core.settings.now_ms();
+        let who = books::Who::External(external_key.to_owned());
+        let found = [Mode::Live, Mode::Test]
+            .into_iter()
+            .find_map(|mode| Some((mode, core.books.half(mode).find(&who)?)));
+        let Some((mode, serial)) = found else {
+            return false;
+        };
+        let half = core.books.half_mut(mode);
+        let changed = half.change_customer(serial, |row| {
+            change(row);
+            row.updated_at = now_ms;
+        });
+        changed.is_some()
+    }
+
+    /// Gives a reward another status, as a person who reviews it would. False when
+    /// there is none with this key.
+    pub fn review_reward(&self, key: &str, status: &str) -> bool {
+        let mut core = self.core();
+        let now_ms = core.settings.now_ms();
+        let rewards = &mut core.books.live.rewards;
+        let serial = rewards.serials(key).first().copied();
+        let Some(row) = serial.and_then(|serial| rewards.rows_mut().get_mut(serial)) else {
+            return false;
+        };
+        row.status = status.to_owned();
+        row.updated_at = now_ms;
+        true
     }
 
     /// The sum, in cents, of a customer's transactions that are not archived.

@@ -2,6 +2,7 @@
 //! and the answers to questions the real API's documentation leaves open. It is
 //! not the product's configuration and is read from no file.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -30,6 +31,9 @@ pub struct Settings {
     /// Make an unknown customer on the first transaction that names it by
     /// external key or email. Off by default: the real API answers 404.
     pub auto_customers: bool,
+    /// What partners earn, in percent of a transaction, where that is not
+    /// [`COMMISSION_PERCENT`](super::COMMISSION_PERCENT): by the partner's own key.
+    pub commissions: BTreeMap<String, i64>,
     /// The faults to begin with. `Sandbox::reset` switches faults off.
     pub faults: Vec<Fault>,
     /// Seeds the dice of the faults: the same calls in the same order with the
@@ -49,6 +53,7 @@ impl Settings {
             duplicates: Duplicates::default(),
             refuse_deletes: false,
             auto_customers: false,
+            commissions: BTreeMap::new(),
             faults: Vec::new(),
             seed: 0,
         }

@@ -7,7 +7,9 @@ use http::StatusCode;
 use serde_json::{Map, Value};
 
 use super::answer::Refusal;
-use super::books::{Books, Customer, Mode, Partner, TEST_PARTNER, Transaction, Who};
+use super::books::{
+    Books, COMMISSION_PERCENT, Customer, Mode, Partner, TEST_PARTNER, Transaction, Who,
+};
 use super::calls::Calls;
 use super::fault::Dice;
 use super::settings::{CreatedAt, Duplicates, Settings};
@@ -146,7 +148,11 @@ impl Core {
             test: mode == Mode::Test,
             visible_at: now_ms.saturating_add(lag_ms),
         };
-        self.books.record_transaction(mode, &row);
+        let commissions = &self.settings.commissions;
+        self.books.record_transaction(mode, &row, |partner| {
+            let said = commissions.get(partner).copied();
+            said.unwrap_or(COMMISSION_PERCENT)
+        });
         Ok((row, true))
     }
 

@@ -282,6 +282,165 @@ async fn a_payment_is_found_read_and_linked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_links_would_do_is_seen_before_they_are_saved() {
+    let mut world = World::new().await;
+    for (id, customer) in [("ch_1", "cus_A"), ("ch_2", "cus_A"), ("ch_3", "cus:B")] {
+        world
+            .stripe("charge.succeeded", charge(id, 2500, Some(customer)))
+            .await;
+        world.wait_for(id, "unattributed").await;
+    }
+    let visitor = Visitor::signed_in(&world, OPERATOR).await;
+    let page = visitor.look("/unattributed").await.text;
+    assert!(page.contains("An id is not linked to a customer yet"));
+    assert!(page.contains("75.00\u{a0}USD") && page.contains("key:customer:cus:B"));
+    let token = visitor.form_token("/unattributed").await;
+    let mut fields = vec![
+        ("form_token", token.as_str()),
+        ("source", "stripe"),
+        ("key:customer:cus_A", "acme"),
+        ("key:customer:cus:B", ""),
+    ];
+    let tried = visitor.send("/unattributed/link", &fields).await;
+    assert_eq!(tried.status, 200);
+    for part in [
+        "2 payments would be looked at again",
+        "50.00\u{a0}USD",
+        "acme",
+    ] {
+        assert!(tried.text.contains(part), "{part}: {}", tried.text);
+    }
+    assert_eq!(world.payment("ch_1").await.state, "unattributed");
+    fields[3].1 = "globex";
+    fields.push(("save", "1"));
+    let saved = visitor.send("/unattributed/link", &fields).await;
+    assert_eq!(
+        (saved.status, saved.to.as_str()),
+        (303, "/unattributed?done=1")
+    );
+    for id in ["ch_1", "ch_2", "ch_3"] {
+        world.wait_for(id, "settled").await;
+    }
+    let page = visitor.look("/unattributed").await.text;
+    assert!(page.contains("Every payment has its customer"));
+    let nothing = visitor.send("/unattributed/link", &fields[..2]).await;
+    assert_eq!(nothing.status, 422);
+    world.strike().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_tried_and_recorded_on_the_page() {
+    let world = World::new().await;
+    let visitor = Visitor::signed_in(&world, OPERATOR).await;
+    let token = visitor.form_token("/imports").await;
+    let file = "payment_id,customer_key,amount,currency,occurred_at\n\
+                old_1,acme,4999,USD,2026-05-01\nold_2,acme,x,USD,2026-05-01\n";
+    let send = |fields: Vec<(&'static str, String)>| {
+        let mut form = String::new();
+        for (name, value) in fields {
+            let kind = if name == "file" {
+                "; filename=\"old.csv\""
+            } else {
+                ""
+            };
+            form.push_str(&format!(
+                "--X\r\nContent-Disposition: form-data; name=\"{name}\"{kind}\r\n\r\n{value}\r\n"
+            ));
+        }
+        form.push_str("--X--\r\n");
+        let request = visitor.client.post(world.admin("/imports")).body(form);
+        visitor.answer(request.header("Content-Type", "multipart/form-data; boundary=X"))
+    };
+    let of = |more: Vec<(&'static str, String)>| {
+        let mut fields = vec![
+            ("form_token", token.clone()),
+            ("source", "stripe".to_owned()),
+            ("zone", "UTC".to_owned()),
+        ];
+        fields.extend(more);
+        fields.push(("file", file.to_owned()));
+        fields
+    };
+    let forged = send(vec![
+        ("source", "stripe".to_owned()),
+        ("file", file.to_owned()),
+    ])
+    .await;
+    assert_eq!(forged.status, 403, "{}", forged.text);
+    let empty = send(vec![("form_token", token.clone())]).await;
+    assert_eq!(empty.status, 422);
+    let ended = |place: String| {
+        let (visitor, place) = (&visitor, place);
+        async move {
+            for _ in 0..500 {
+                let page = visitor.look(&place).await.text;
+                if page.contains(">done</span>") {
+                    return page;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            panic!("{place} does not end");
+        }
+    };
+    let tried = send(of(vec![("dry_run", "on".to_owned())])).await;
+    assert_eq!(tried.status, 303, "{}", tried.text);
+    let page = ended(tried.to).await;
+    assert!(
+        page.contains("This was a dry run") && page.contains("49.99\u{a0}USD"),
+        "{page}"
+    );
+    assert!(page.contains("line 3"), "{page}");
+    assert_eq!(visitor.look("/payments/stripe/old_1").await.status, 404);
+    let recorded = send(of(vec![])).await;
+    let page = ended(recorded.to.clone()).await;
+    assert!(!page.contains("dry run"), "{page}");
+    assert_eq!(world.wait_for("old_1", "settled").await.forwarded, 4999);
+    let report = visitor.look(&format!("{}/report.csv", recorded.to)).await;
+    assert!(report.text.contains("rejected"), "{}", report.text);
+    let list = visitor.look("/imports").await.text;
+    assert!(list.contains("dry run") && list.contains("recorded"));
+    world.strike().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_the_page_hold_what_it_shows() {
+    let mut world = World::new().await;
+    world
+        .stripe("customer.created", customer("cus_A", "acme"))
+        .await;
+    for (id, amount) in [("ch_1", 4999), ("ch_2", 100)] {
+        world
+            .stripe("charge.succeeded", charge(id, amount, Some("cus_A")))
+            .await;
+        world.wait_for(id, "settled").await;
+    }
+    let visitor = Visitor::signed_in(&world, VIEWER).await;
+    let list = visitor.look("/payments?q=ch_1").await.text;
+    assert!(list.contains("ch_1") && !list.contains("ch_2"));
+    let file = visitor.look("/payments.csv?q=ch_1").await.text;
+    assert!(file.contains("ch_1") && !file.contains("ch_2"), "{file}");
+    let report = visitor.look("/report.csv?by=customer").await.text;
+    assert!(
+        report.contains("acme") && report.contains("50.99"),
+        "{report}"
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&visitor.look("/report.json?by=customer").await.text).unwrap();
+    assert_eq!(json["totals"][0]["net"], json!(5099));
+    let customers = visitor.look("/customers").await.text;
+    assert!(customers.contains("acme") && customers.contains("50.99"));
+    assert!(customers.contains("<svg"), "{customers}");
+    assert!(
+        !visitor
+            .look("/customers?q=nobody")
+            .await
+            .text
+            .contains("acme")
+    );
+    world.strike().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_an_address_says_wrong_is_told_as_a_page() {
     let world = World::new().await;
     let visitor = Visitor::signed_in(&world, VIEWER).await;

@@ -82,6 +82,11 @@ impl World {
             stop.clone().cancelled_owned(),
         ));
         let dir = tempfile::tempdir().unwrap();
+        // What a test counts or breaks is then what it sends.
+        let quiet = match more.contains("mirror_every_minutes") {
+            true => "",
+            false => "mirror_every_minutes = 0",
+        };
         let text = format!(
             r#"
             [ledger]
@@ -104,6 +109,7 @@ impl World {
             max_in_flight = 4
             timeout_seconds = 1
             confirm_after_seconds = 1
+            {quiet}
             {more}
             [sources.stripe]
             provider = "stripe"

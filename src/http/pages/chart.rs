@@ -39,6 +39,9 @@ pub(super) const NARROW: Size = Size {
     label_px: 56,
 };
 
+/// The size of a trend beside a name, in pixels.
+const TREND: (u32, u32) = (120, 28);
+
 /// Steps along the lower edge for each bar, of which one on each side stays free.
 const STEPS: i64 = 10;
 
@@ -67,6 +70,11 @@ pub(super) fn bars(bars: &[Bar], currency: Currency, size: Size) -> String {
     drawn((size.width, size.height), |root| {
         draw_bars(root, bars, currency, size)
     })
+}
+
+/// A trend beside a name.
+pub(super) fn trend(values: &[Minor]) -> String {
+    drawn(TREND, |root| draw_trend(root, values))
 }
 
 fn drawn(
@@ -160,6 +168,24 @@ fn draw_bars(
     Ok(())
 }
 
+fn draw_trend(root: &DrawingArea<SVGBackend<'_>, Shift>, values: &[Minor]) -> Drawn<()> {
+    let count = i64::try_from(values.len())?;
+    let high = values.iter().copied().max().unwrap_or(0).max(1);
+    let low = values.iter().copied().min().unwrap_or(0).min(0);
+    let mut chart = ChartBuilder::on(root)
+        .margin(1)
+        .build_cartesian_2d(0..(count * STEPS).max(1), low..high)
+        .map_err(|error| error.to_string())?;
+    let bars = (0..).zip(values).filter(|(_, value)| **value != 0);
+    let bars = bars.map(|(at, value): (i64, _)| {
+        let corners = [(at * STEPS + 1, 0), ((at + 1) * STEPS - 1, *value)];
+        let colour = if *value < 0 { REVERSED } else { ATTRIBUTED };
+        Rectangle::new(corners, colour.filled())
+    });
+    chart.draw_series(bars).map_err(|error| error.to_string())?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,5 +224,7 @@ mod tests {
             ..Bar::default()
         };
         assert!(bars(&[one], "JPY".parse().unwrap(), NARROW).contains("#000001"));
+        assert!(trend(&[0, 5, -3]).contains("#000003"));
+        assert!(trend(&[]).contains("<svg"));
     }
 }

@@ -14,6 +14,7 @@ mod links;
 mod overview;
 mod payment;
 mod payments;
+mod people;
 mod range;
 mod report;
 mod session;
@@ -49,10 +50,12 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; i
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// The menu: where it leads, what it says, and the part of the page that it is.
-pub(super) const MENU: [(&str, &str, &str); 5] = [
+pub(super) const MENU: [(&str, &str, &str); 7] = [
     ("/", "Overview", "overview"),
     ("/payments", "Payments", "payments"),
     ("/unattributed", "Unattributed", "unattributed"),
+    ("/customers", "Customers", "customers"),
+    ("/partners", "Partners", "partners"),
     ("/imports", "Imports", "imports"),
     ("/report", "Report", "report"),
 ];
@@ -93,6 +96,9 @@ pub(super) fn router(app: &App, access: &Arc<Access>) -> Router<Arc<Admin>> {
         .route("/payments.csv", get(super::payments::payments_csv))
         .route("/report.json", get(super::report::report))
         .route("/unattributed", get(unattributed::show))
+        .route("/customers", get(people::customers))
+        .route("/partners", get(people::partners))
+        .route("/report.csv", get(report::csv))
         .route("/imports", get(imports::show))
         .route("/imports/{id}", get(imports::one))
         .route("/payments/{source}/{payment_id}", get(payment::show))

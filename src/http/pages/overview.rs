@@ -263,7 +263,8 @@ fn ranked(report: &Report, currency: Currency, range: &Range) -> Vec<Ranked> {
             ..
         }) => {
             let address = range.address("/customers", &[("partner", key)]);
-            Some((key.clone(), address, line.net))
+            let name = line.partner_name.as_ref().unwrap_or(key);
+            Some((name.clone(), address, line.net))
         }
         _ => None,
     });

@@ -198,6 +198,11 @@ impl Range {
         &self.own_zone
     }
 
+    /// The same days as the fields of a form.
+    pub(super) fn fields(&self) -> &[(&'static str, String)] {
+        &self.words
+    }
+
     /// An address on this page with the same days, and more words.
     pub(super) fn address(&self, place: &str, more: &[(&str, &str)]) -> String {
         let mut text = form_urlencoded::Serializer::new(String::new());

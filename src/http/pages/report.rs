@@ -5,7 +5,8 @@ use std::sync::Arc;
 use askama::Template;
 use axum::Extension;
 use axum::extract::{RawQuery, State};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 
 use super::form::Fields;
 use super::range::Range;
@@ -13,9 +14,11 @@ use super::session::Session;
 use super::{Frame, Refused, page, words};
 use crate::config::Role;
 use crate::http::api::Admin;
+use crate::http::problem::Problem;
 use crate::money::Currency;
 use crate::ops;
-use crate::ops::UsageError;
+use crate::ops::report::ReportText;
+use crate::ops::{UsageError, report_csv};
 use crate::report::{Basis, By, Group, Line, Question};
 
 /// What a report can have lines for: the word in the address and on the page.
@@ -142,6 +145,35 @@ pub(super) async fn show(
     })
 }
 
+/// The same lines as a file, all of them.
+pub(super) async fn csv(
+    State(admin): State<Arc<Admin>>,
+    Extension(session): Extension<Session>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
+    let app = &admin.app;
+    let query = Fields::read(query.unwrap_or_default().as_bytes());
+    let text = |name: &str| query.one(name).map(str::to_owned);
+    let asked = ReportText {
+        by: text("by"),
+        from: text("from"),
+        to: text("to"),
+        zone: text("zone"),
+        basis: text("basis"),
+        limit: None,
+    };
+    let (question, _) = asked.read(app.clock.now(), app.ledger.report_zone())?;
+    let plain = session.caller.role == Role::Operator;
+    let report = ops::report::report(&app.ledger, question, None, plain).await?;
+    let file = report_csv::csv(&report);
+    let file = file.map_err(|_| Problem::unavailable("the file cannot be written", 60))?;
+    let head = [
+        (CONTENT_TYPE, "text/csv; charset=utf-8"),
+        (CONTENT_DISPOSITION, "attachment; filename=\"report.csv\""),
+    ];
+    Ok((head, file).into_response())
+}
+
 fn row(line: &Line, range: &Range) -> Row {
     let show = |minor| words::amount(line.currency, minor);
     let unattributed = "unattributed".to_owned();
@@ -152,7 +184,8 @@ fn row(line: &Line, range: &Range) -> Row {
             ..
         }) => {
             let address = range.address("/customers", &[("partner", key)]);
-            (key.clone(), Some(address), String::new())
+            let name = line.partner_name.as_ref().unwrap_or(key);
+            (name.clone(), Some(address), String::new())
         }
         Some(Group::Customer {
             customer_key: Some(key),
@@ -163,7 +196,10 @@ fn row(line: &Line, range: &Range) -> Row {
             (
                 key.clone(),
                 Some(address),
-                partner_key.clone().unwrap_or_default(),
+                line.partner_name
+                    .clone()
+                    .or_else(|| partner_key.clone())
+                    .unwrap_or_default(),
             )
         }
         Some(

@@ -15,7 +15,9 @@ use crate::time::Time;
 
 /// The columns of a [`PaymentView`], in the order of [`read_view`].
 const VIEW: &str = "payment, sources.name, payment_id, sources.provider, destination, customer, \
-     currency, gross, reversed, forwarded, state, reason, occurred_at, live, due_at";
+     currency, gross, reversed, forwarded, state, reason, occurred_at, live, due_at, \
+     (SELECT max(partner) FROM customers WHERE customers.destination = payments.destination \
+      AND customers.customer = payments.customer)";
 
 /// When the payment became due that is due longest. Left to itself SQLite goes
 /// through the whole backlog by another index.
@@ -163,7 +165,7 @@ fn read_view(row: &SqlRow<'_>) -> rusqlite::Result<PaymentView> {
         provider: row.get(3)?,
         destination: row.get(4)?,
         customer_key: row.get(5)?,
-        partner_key: None,
+        partner_key: row.get(15)?,
         currency: currency.map(from_word).transpose()?,
         gross,
         reversed,

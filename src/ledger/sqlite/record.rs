@@ -349,18 +349,23 @@ fn kept_json(delivery: &Delivery) -> Option<String> {
     }
 }
 
-/// Where a rule takes a part of the value, it asks for a link by that part: the
-/// fields and values that stand beside the clue.
+/// Where a rule takes a part of the value, it asks for a link by that part, and
+/// where it asks the mirror it may ask in small letters: the fields and values that
+/// stand beside the clue.
 pub(super) fn parts_of<'r>(
     rules: &'r [Rule],
     clue: &'r Clue,
 ) -> impl Iterator<Item = (String, String)> + 'r {
-    rules
-        .iter()
-        .filter(|rule| rule.field() == clue.field)
+    let asking = rules.iter().filter(|rule| rule.field() == clue.field);
+    let sought = asking.clone().filter_map(|rule| {
+        let (field, value) = rule.asks_mirror(&clue.value)?;
+        Some((format!("{}mirror", part_of(field)), value))
+    });
+    asking
         .filter_map(|rule| rule.asks_link(&clue.value))
-        .filter(|(_, id)| *id != clue.value)
         .map(|(kind, id)| (part_of(kind), id))
+        .chain(sought)
+        .filter(|(_, id)| *id != clue.value)
 }
 
 /// How a delivery is taken, the event's name, and why nothing comes of it.

@@ -22,6 +22,11 @@ use crate::time::{MINUTE_MS, Time};
 /// Payments read in one snapshot where days are found again: a few milliseconds.
 const PAGE: i64 = 1_000;
 
+/// Payments of a state, up to a limit: of each source by its index.
+const OPEN_IN_STATE: &str = "SELECT count(*) FROM (
+         SELECT 1 FROM sources CROSS JOIN payments INDEXED BY payments_by_source USING (source)
+         WHERE state = ?1 LIMIT ?2)";
+
 /// The states in which something is still to come.
 const OPEN: [State; 5] = [
     State::Held,
@@ -55,6 +60,7 @@ fn read_sums(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Sums> {
         reversals: row.get(at + 3)?,
         unattributed: row.get(at + 4)?,
         ignored: row.get(at + 5)?,
+        commission: 0,
     })
 }
 
@@ -113,9 +119,25 @@ impl Store {
             heap = added;
             match next {
                 Some(last) => after = last,
-                None => return Ok(heap.report(&question, zone.name())),
+                None => break,
             }
         }
+        let mut after = (String::new(), String::new());
+        loop {
+            let (asked, there) = (question.clone(), zone.clone());
+            let page = move |tx: &Tx<'_>| {
+                let next = tx.report_rewards(&asked, &there, &mut heap, &after)?;
+                Ok((heap, next))
+            };
+            let (added, next) = self.read(page).await?;
+            heap = added;
+            match next {
+                Some(last) => after = last,
+                None => break,
+            }
+        }
+        self.read(move |tx| tx.end_report(heap, &question, zone.name()))
+            .await
     }
 
     /// As [`crate::ledger::Ledger::overview`].
@@ -151,7 +173,8 @@ impl Tx<'_> {
                 })
             })?,
         }
-        Ok(heap.report(question, self.zone.name()))
+        self.report_commission(question, &mut heap)?;
+        self.end_report(heap, question, self.zone.name())
     }
 
     fn report_days(
@@ -265,6 +288,16 @@ impl Tx<'_> {
                 source: String::new(),
             })
         })?;
+        for (currency, amount) in self.all_commission()? {
+            let sums = Sums {
+                commission: amount,
+                ..Sums::default()
+            };
+            let group = Group::Source {
+                source: String::new(),
+            };
+            put(&mut heap, group, currency, &sums);
+        }
         let sources = self.all(
             "SELECT name, provider, last_delivery, first_seen FROM sources ORDER BY name",
             [],
@@ -286,7 +319,7 @@ impl Tx<'_> {
         names.dedup();
         let destinations = names.into_iter().map(|name| self.destination_figures(name));
         Ok(Overview {
-            currencies: heap.report(&all, self.zone.name()).totals,
+            currencies: self.end_report(heap, &all, self.zone.name())?.totals,
             sources,
             destinations: destinations.collect::<Result<_, _>>()?,
             open: self.open_states()?,
@@ -298,11 +331,9 @@ impl Tx<'_> {
     fn open_states(&self) -> Result<Vec<(State, i64)>, LedgerError> {
         let mut open = Vec::new();
         for state in OPEN {
-            let count = self.one(
-                "SELECT count(*) FROM (SELECT 1 FROM payments WHERE state = ?1 LIMIT ?2)",
-                params![state.word(), OPEN_MOST + 1],
-                |row| row.get(0),
-            )?;
+            let count = self.one(OPEN_IN_STATE, params![state.word(), OPEN_MOST + 1], |row| {
+                row.get(0)
+            })?;
             open.extend(count.filter(|count| *count > 0).map(|count| (state, count)));
         }
         Ok(open)
@@ -330,6 +361,7 @@ impl Tx<'_> {
             answered_at: (answered_at > Time(0)).then_some(answered_at),
             paused_until: (paused_until > self.now).then_some(paused_until),
             status: copied.or(status),
+            mirror: self.mirror_figures(name)?,
         })
     }
 
@@ -353,14 +385,14 @@ impl Tx<'_> {
 }
 
 /// The numbers of the first and the last day asked for.
-fn range(question: &Question) -> [i64; 2] {
+pub(super) fn range(question: &Question) -> [i64; 2] {
     let number = |day: Option<Day>, none: i64| day.map_or(none, Day::number);
     [number(question.from, 0), number(question.to, i64::MAX)]
 }
 
 /// Adds a line, unless it stands for nothing: a day on which only sales of other
 /// days went back has none by the day of the sale.
-fn put(heap: &mut Heap, group: Group, currency: Currency, sums: &Sums) {
+pub(super) fn put(heap: &mut Heap, group: Group, currency: Currency, sums: &Sums) {
     if *sums != Sums::default() {
         heap.add(group, currency, sums);
     }

@@ -5,8 +5,8 @@ use rusqlite::Connection;
 
 use super::{NOBODYS, by_customer, by_day};
 use crate::ledger::sqlite::read::OLDEST_DUE;
-use crate::ledger::sqlite::schema;
-use crate::report::Basis;
+use crate::ledger::sqlite::{commission, mirrored, schema};
+use crate::report::{Basis, By};
 
 fn plan(conn: &Connection, sql: &str) -> Vec<String> {
     let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
@@ -41,4 +41,33 @@ fn reports_read_days_by_their_key_and_no_payment() {
         plan[0].contains("payments_oldest_due (destination=?)"),
         "{plan:?}"
     );
+}
+
+#[test]
+fn commission_is_read_from_the_roll_up_and_customers_by_their_index() {
+    let mut conn = Connection::open_in_memory().unwrap();
+    schema::migrate(&mut conn).unwrap();
+    schema::keep_statements(&conn).unwrap();
+    for by in [By::Partner, By::Customer, By::Source, By::Day, By::Month] {
+        let plan = plan(&conn, &commission::by(by));
+        let seek = "SEARCH c USING PRIMARY KEY (day>? AND day<?)".to_owned();
+        assert!(plan.contains(&seek), "{by:?}: {plan:?}");
+        let rewards = plan.iter().any(|step| step.contains("rewards"));
+        assert!(!rewards, "{by:?}: {plan:?}");
+    }
+    for (sql, index) in [
+        (mirrored::BY_PROVIDER_KEY, "mirrored_by_provider_key"),
+        (mirrored::BY_EMAIL, "mirrored_by_email"),
+        (mirrored::PARTNER_OF_KEY, "mirrored_by_customer"),
+        (mirrored::PARTNER_OF_ADDRESS, "payments_by_customer"),
+        (mirrored::WAITING, "clues_by_value"),
+        (mirrored::KNOWN_PARTNER, "partners_by_partner"),
+        (commission::NAME_OF, "partners_by_partner"),
+    ] {
+        let plan = plan(&conn, sql);
+        let seeks = plan.iter().any(|step| step.contains(index));
+        assert!(seeks, "{sql}\n{plan:?}");
+        let scan = plan.iter().find(|step| step.starts_with("SCAN"));
+        assert_eq!(scan, None, "{sql}\n{plan:?}");
+    }
 }

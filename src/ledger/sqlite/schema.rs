@@ -21,7 +21,7 @@ const VERSIONS: [&str; 6] = [
     include_str!("../sql/sqlite/003.sql"),
     include_str!("../sql/sqlite/004.sql"),
     include_str!("../sql/sqlite/005.sql"),
-    include_str!("../sql/sqlite/007.sql"),
+    include_str!("../sql/sqlite/006.sql"),
 ];
 
 /// How long a command waits for another process's transaction. Those take

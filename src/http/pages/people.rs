@@ -1,0 +1,253 @@
+//! Customers and partners: what each brought, what went back, what partners get for
+//! it, and how it goes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Extension;
+use axum::extract::{RawQuery, State};
+use axum::response::Response;
+
+use super::chart;
+use super::form::Fields;
+use super::range::Range;
+use super::session::Session;
+use super::{Frame, Refused, page, words};
+use crate::config::Role;
+use crate::day::{Day, Month};
+use crate::http::api::Admin;
+use crate::ledger::Trends;
+use crate::lookup::mask_email;
+use crate::money::{Currency, Minor};
+use crate::report::{By, Group, Line, Report};
+
+/// Names of one currency on a page; a search finds the others.
+const NAMES_MOST: usize = 100;
+
+#[derive(Template)]
+#[template(path = "people.html")]
+struct PeoplePage {
+    frame: Frame,
+    range: Range,
+    place: &'static str,
+    title: &'static str,
+    by_customer: bool,
+    search: String,
+    partner: String,
+    tables: Vec<Table>,
+}
+
+/// The names of one currency.
+struct Table {
+    currency: Currency,
+    rows: Vec<Row>,
+    left_off: Option<String>,
+}
+
+struct Row {
+    name: String,
+    key: Option<String>,
+    address: Option<String>,
+    partner: Option<(String, String)>,
+    gross: String,
+    reversed: String,
+    net: String,
+    commission: String,
+    payments: String,
+    trend: String,
+}
+
+pub(super) async fn customers(
+    State(admin): State<Arc<Admin>>,
+    Extension(session): Extension<Session>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
+    show(&admin, &session, query, By::Customer).await
+}
+
+pub(super) async fn partners(
+    State(admin): State<Arc<Admin>>,
+    Extension(session): Extension<Session>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refused> {
+    show(&admin, &session, query, By::Partner).await
+}
+
+async fn show(
+    admin: &Admin,
+    session: &Session,
+    query: Option<String>,
+    by: By,
+) -> Result<Response, Refused> {
+    let app = &admin.app;
+    let query = Fields::read(query.unwrap_or_default().as_bytes());
+    let ledger = &app.ledger;
+    let range = Range::read(&query, "90d", app.clock.now(), ledger.report_zone())?;
+    // Keys are masked only once they have found their trend.
+    let report = ledger.report(range.question(by)).await?;
+    let asked = Asked {
+        search: query.one("q").unwrap_or_default().to_lowercase(),
+        partner: query.one("partner").unwrap_or_default().to_owned(),
+        plain: session.caller.role == Role::Operator,
+    };
+    let shown = chosen(&report, &asked);
+    let keys = shown.values().flat_map(|(lines, _)| lines);
+    let keys = keys.filter_map(|line| key(line).map(str::to_owned));
+    let first = range.from.or_else(|| Day::from_number(FIRST_DAY));
+    let trends = match first {
+        Some(first) => ledger.trends(by, (first, range.to), keys.collect()).await?,
+        None => Trends::new(),
+    };
+    let tables = shown
+        .into_iter()
+        .map(|(currency, (lines, left_off))| Table {
+            currency,
+            rows: lines
+                .into_iter()
+                .map(|line| row(line, &range, &trends, &asked))
+                .collect(),
+            left_off: (left_off > 0)
+                .then(|| words::count(i64::try_from(left_off).unwrap_or(i64::MAX))),
+        });
+    let tables = tables.collect();
+    let (here, place, title) = match by {
+        By::Partner => ("partners", "/partners", "Partners"),
+        _ => ("customers", "/customers", "Customers"),
+    };
+    page(&PeoplePage {
+        frame: Frame::new(session, here, title),
+        place,
+        title,
+        by_customer: by == By::Customer,
+        search: query.one("q").unwrap_or_default().to_owned(),
+        partner: asked.partner,
+        tables,
+        range,
+    })
+}
+
+/// The first of January 1970, before which nothing is known.
+const FIRST_DAY: i64 = 19_700_101;
+
+/// What narrows the names down, and whether addresses are shown.
+struct Asked {
+    search: String,
+    partner: String,
+    plain: bool,
+}
+
+/// The lines to show of each currency, and how many more there are.
+fn chosen<'a>(report: &'a Report, asked: &Asked) -> BTreeMap<Currency, (Vec<&'a Line>, usize)> {
+    let mut shown: BTreeMap<Currency, (Vec<&Line>, usize)> = BTreeMap::new();
+    for line in &report.items {
+        let of_partner = match &line.group {
+            Some(Group::Customer { partner_key, .. }) => partner_key.as_deref(),
+            _ => None,
+        };
+        if !asked.partner.is_empty() && of_partner != Some(asked.partner.as_str()) {
+            continue;
+        }
+        // Who may not see an address must not find out by searching for it either.
+        let told = |text: &str| match asked.plain {
+            true => text.to_lowercase(),
+            false => mask_email(text).to_lowercase(),
+        };
+        let texts = [key(line), line.partner_name.as_deref(), of_partner];
+        let found = texts
+            .into_iter()
+            .flatten()
+            .any(|text| told(text).contains(&asked.search));
+        if !asked.search.is_empty() && !found {
+            continue;
+        }
+        let (lines, left_off) = shown.entry(line.currency).or_default();
+        match lines.len() < NAMES_MOST {
+            true => lines.push(line),
+            false => *left_off += 1,
+        }
+    }
+    shown
+}
+
+/// The key of whom a line is about.
+fn key(line: &Line) -> Option<&str> {
+    match &line.group {
+        Some(Group::Customer { customer_key, .. }) => customer_key.as_deref(),
+        Some(Group::Partner { partner_key, .. }) => partner_key.as_deref(),
+        _ => None,
+    }
+}
+
+fn row(line: &Line, range: &Range, trends: &Trends, asked: &Asked) -> Row {
+    let show = |minor: Minor| words::amount(line.currency, minor);
+    let hide = |text: &str| match asked.plain {
+        true => text.to_owned(),
+        false => mask_email(text),
+    };
+    let own = key(line);
+    let by_partner = matches!(line.group, Some(Group::Partner { .. }));
+    let attributed = matches!(
+        line.group,
+        Some(
+            Group::Partner {
+                attributed: true,
+                ..
+            } | Group::Customer {
+                attributed: true,
+                ..
+            }
+        )
+    );
+    let name = match (own, &line.partner_name) {
+        (Some(_), Some(name)) if by_partner => name.clone(),
+        (Some(key), _) => hide(key),
+        (None, _) if attributed => "partner not known".to_owned(),
+        (None, _) => "unattributed".to_owned(),
+    };
+    let address = match (own, by_partner) {
+        (Some(key), true) => Some(range.address("/customers", &[("partner", key)])),
+        (Some(key), false) => Some(format!("/payments?customer={}", words::part(key))),
+        (None, _) => (!attributed).then(|| "/unattributed".to_owned()),
+    };
+    let partner = match &line.group {
+        Some(Group::Customer {
+            partner_key: Some(key),
+            ..
+        }) => {
+            let name = line.partner_name.clone().unwrap_or_else(|| hide(key));
+            Some((name, range.address("/customers", &[("partner", key)])))
+        }
+        _ => None,
+    };
+    let trend = own.and_then(|key| trends.get(&(key.to_owned(), line.currency)));
+    Row {
+        key: own
+            .filter(|_| by_partner && line.partner_name.is_some())
+            .map(hide),
+        name,
+        address,
+        partner,
+        gross: show(line.gross),
+        reversed: show(line.reversed),
+        net: show(line.net),
+        commission: line.commission.map_or_else(|| "\u{2013}".to_owned(), show),
+        payments: words::count(line.payments),
+        trend: trend.map_or(String::new(), |days| chart::trend(&values(range, days))),
+    }
+}
+
+/// A value for each day or month of the range.
+fn values(range: &Range, days: &BTreeMap<Day, Minor>) -> Vec<Minor> {
+    if let Some(all) = range.days() {
+        let value = |day| days.get(&day).copied().unwrap_or(0);
+        return all.into_iter().map(value).collect();
+    }
+    let mut months: BTreeMap<Month, Minor> = BTreeMap::new();
+    for (day, net) in days {
+        *months.entry(day.month()).or_default() += net;
+    }
+    let all = range.months(months.keys().next().copied());
+    let value = |month| months.get(&month).copied().unwrap_or(0);
+    all.into_iter().map(value).collect()
+}
