@@ -355,10 +355,18 @@ async fn a_reward_without_a_currency_counts_once_somebody_says_it() {
 /// each has four rewards.
 const MANY: usize = 1_000;
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a person asks for more customers by the environment"
+)]
+fn customers() -> usize {
+    let asked = std::env::var("TRIBUTARY_MIRROR_CUSTOMERS");
+    asked.map_or(MANY, |text| text.parse().unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn very_many_customers_and_rewards_add_up() {
-    let asked = std::env::var("TRIBUTARY_MIRROR_CUSTOMERS");
-    let many = asked.map_or(MANY, |text| text.parse().unwrap());
+    let many = customers();
     let bench = Bench::in_memory(vec![with_rules(true, &["mirror:customer"])]);
     let mut rng = StdRng::seed_from_u64(3);
     let customers: Vec<ListedCustomer> = (0..many)
@@ -377,7 +385,7 @@ async fn very_many_customers_and_rewards_add_up() {
             archived: false,
             ..reward(
                 &format!("r{number}"),
-                START.plus((number as i64 % 360) * 24 * HOUR_MS),
+                START.plus(i64::try_from(number % 360).unwrap() * 24 * HOUR_MS),
                 &mut rng,
             )
         })
