@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::rollup::Statements;
 use super::stand::Folded;
 use super::tx::{Tx, by_word};
 use crate::day::{Day, Zone};
@@ -155,6 +154,16 @@ impl Changes {
     }
 }
 
+/// One table's statements: to change a row that is there, to make one, and to
+/// drop it once it stands for nothing. Not one statement that does either, because
+/// SQLite checks a row to be made before it finds that there is one, and the
+/// difference between two rows need not be one.
+struct Statements {
+    change: &'static str,
+    make: &'static str,
+    drop: &'static str,
+}
+
 const DAYS: Statements = Statements {
     change: "UPDATE days SET gross = gross + ?7, payments = payments + ?8,
                reversed = reversed + ?9, reversals = reversals + ?10,
@@ -254,7 +263,7 @@ impl Tx<'_> {
             let all = params![
                 day, source, at, currency, attributed, ignored, a, b, c, d, e, f
             ];
-            self.change_row(&DAYS, &row.fields(), all, key)?;
+            self.change_row(&DAYS, row, all, key)?;
         }
         for (key, row) in &changes.customers {
             let (day, at, (customer, by), currency, source, ignored) = key;
@@ -263,8 +272,30 @@ impl Tx<'_> {
             let all = params![
                 day, at, customer, by, currency, source, ignored, a, b, c, d, e, f
             ];
-            self.change_row(&CUSTOMER_DAYS, &row.fields(), all, key)?;
+            self.change_row(&CUSTOMER_DAYS, row, all, key)?;
         }
+        Ok(())
+    }
+
+    fn change_row(
+        &self,
+        table: &Statements,
+        row: &Row,
+        all: &[&dyn rusqlite::ToSql],
+        key: &[&dyn rusqlite::ToSql],
+    ) -> Result<(), LedgerError> {
+        let fields = row.fields();
+        if fields == Row::default().fields() {
+            return Ok(());
+        }
+        // The other way round a difference would have to be a row of its own.
+        if self.run(table.change, all)? == 0 {
+            self.run(table.make, all)?;
+        }
+        if fields.iter().all(|field| *field >= 0) {
+            return Ok(());
+        }
+        self.run(table.drop, key)?;
         Ok(())
     }
 

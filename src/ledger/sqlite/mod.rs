@@ -28,7 +28,6 @@ mod record;
 mod references;
 mod report;
 mod rewards;
-mod rollup;
 mod rows;
 mod rows_told;
 mod schema;

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use rusqlite::params;
 
 use super::LedgerError;
-use super::rollup::Statements;
 use super::tx::{Tx, from_word};
 use crate::destination::{ListedReward, read_key};
 use crate::ledger::mirror::{MirrorRead, is_commission};
@@ -47,6 +46,14 @@ type Sum = (Minor, i64);
 struct Changes {
     days: BTreeMap<DayKey, Sum>,
     customers: BTreeMap<CustomerKey, Sum>,
+}
+
+/// One table's statements: to change a row that is there, to make one, and to drop
+/// it once it stands for nothing.
+struct Statements {
+    change: &'static str,
+    make: &'static str,
+    drop: &'static str,
 }
 
 const DAYS: Statements = Statements {
@@ -192,13 +199,14 @@ impl Tx<'_> {
     }
 
     fn roll_up(&self, destination: &str, changes: &Changes) -> Result<(), LedgerError> {
-        for ((day, source, currency), (amount, rewards)) in &changes.days {
+        for ((day, source, currency), sum) in &changes.days {
+            let (amount, rewards) = sum;
             let key = params![day, destination, source, currency];
             let all = params![day, destination, source, currency, amount, rewards];
-            self.change_row(&DAYS, &[*amount, *rewards], all, key)?;
+            self.roll_up_row(&DAYS, *sum, all, key)?;
         }
-        for ((day, whose, currency), (amount, rewards)) in &changes.customers {
-            let [customer, partner, partnership] = whose;
+        for ((day, [customer, partner, partnership], currency), sum) in &changes.customers {
+            let (amount, rewards) = sum;
             let key = params![day, destination, customer, partner, partnership, currency];
             let all = params![
                 day,
@@ -210,7 +218,26 @@ impl Tx<'_> {
                 amount,
                 rewards
             ];
-            self.change_row(&CUSTOMER_DAYS, &[*amount, *rewards], all, key)?;
+            self.roll_up_row(&CUSTOMER_DAYS, *sum, all, key)?;
+        }
+        Ok(())
+    }
+
+    fn roll_up_row(
+        &self,
+        table: &Statements,
+        (amount, rewards): Sum,
+        all: &[&dyn rusqlite::ToSql],
+        key: &[&dyn rusqlite::ToSql],
+    ) -> Result<(), LedgerError> {
+        if (amount, rewards) == (0, 0) {
+            return Ok(());
+        }
+        if self.run(table.change, all)? == 0 {
+            self.run(table.make, all)?;
+        }
+        if rewards < 0 {
+            self.run(table.drop, key)?;
         }
         Ok(())
     }
