@@ -178,7 +178,7 @@ fn came(result: &Value) -> Came {
 
 fn change(change: &Value) -> Change {
     let currency: Option<Currency> = change["currency"].as_str().and_then(|it| it.parse().ok());
-    let money = |name: &str| words::maybe(currency, change[name].as_i64().map(Minor::from));
+    let money = |name: &str| words::maybe(currency, change[name].as_i64());
     Change {
         state: change["state"].as_str().unwrap_or_default().to_owned(),
         customer: change["customer_key"].as_str().map(str::to_owned),
