@@ -12,6 +12,7 @@
 mod bench;
 mod binary;
 mod books;
+mod browser;
 mod cli;
 mod commission;
 mod crash;

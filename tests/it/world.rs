@@ -216,6 +216,26 @@ impl World {
         (status, answer.json().await.unwrap_or(Value::Null))
     }
 
+    /// Sends a file of old payments by the API and waits until it is recorded.
+    pub async fn imports(&self, file: &str) {
+        let sent = self
+            .client
+            .post(self.admin("/api/v1/imports?source=stripe&zone=UTC"))
+            .bearer_auth(OPERATOR)
+            .header("Content-Type", "text/csv")
+            .body(file.to_owned());
+        let begun: Value = sent.send().await.unwrap().json().await.unwrap();
+        let place = format!("/api/v1/imports/{}", begun["id"].as_str().unwrap());
+        for _ in 0..WAIT_STEPS {
+            let (_, told) = self.api(VIEWER, "GET", &place, None).await;
+            if told["state"] == "done" {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{place} does not end");
+    }
+
     pub async fn payment(&self, id: &str) -> PaymentView {
         let filter = Filter {
             payment_id: Some(id.to_owned()),
