@@ -99,7 +99,16 @@ pub(super) fn fixed(now: Time, rng: &mut StdRng) -> Vec<Event> {
 }
 
 /// Payments of each provider in the history of the endless demo.
-const HISTORY: usize = 100;
+const HISTORY: usize = 120;
+
+/// Those of a provider whose webhooks carry no time: all that it tells is of today.
+const HISTORY_UNDATED: usize = 6;
+
+/// The numbers of a history's payments: from most even ones nothing goes back, and
+/// one in five is odd.
+fn numbers(count: usize) -> impl Iterator<Item = usize> {
+    (1..=count).map(|at| at * 2 + usize::from(at.is_multiple_of(5)))
+}
 
 /// Three months that went before: all providers, more from week to week and less on
 /// Sundays, in the order of time; and a few sales that nobody can attribute.
@@ -109,7 +118,11 @@ pub(super) fn history(now: Time, rng: &mut StdRng) -> Vec<Event> {
     let mut events: Vec<Event> = openings.collect();
     let mut stories = Vec::new();
     for player in PLAYERS {
-        for number in 1..=HISTORY {
+        let count = match player.source {
+            "pats" => HISTORY_UNDATED,
+            _ => HISTORY,
+        };
+        for number in numbers(count) {
             let at = start.plus(moment(rng)).min(now.plus(-HOUR_MS));
             stories.push((at, (player.story)(number, at, rng)));
         }
@@ -143,7 +156,7 @@ impl Endless {
     pub fn new() -> Endless {
         Endless {
             waiting: VecDeque::new(),
-            told: HISTORY,
+            told: HISTORY * 2 + 1,
         }
     }
 

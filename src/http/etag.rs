@@ -45,7 +45,7 @@ pub(super) fn tagged(headers: &HeaderMap, tag: &str, body: Bytes) -> Response {
         more.insert(ETAG, tag);
     }
     more.insert(CACHE_CONTROL, HeaderValue::from_static(PRIVATE));
-    more.insert(VARY, HeaderValue::from_static("Authorization"));
+    more.insert(VARY, HeaderValue::from_static("Authorization, Cookie"));
     response
 }
 

@@ -1,7 +1,7 @@
 //! Rows of an imported file on their way into the ledger, and what became of
 //! them. What a row says is a [`Reading`], as for a delivery; no file is read here.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
@@ -118,7 +118,7 @@ pub struct RowsTaken {
 const CUSTOMERS_MOST: usize = 10_000;
 
 /// Where money stands, for a comparison.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Standing {
     /// The state of its payments.
     pub state: State,
@@ -150,7 +150,7 @@ impl Sums {
 /// How the money of payments changed, by state, customer and currency.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    sums: BTreeMap<Standing, Sums>,
+    sums: HashMap<Standing, Sums>,
     /// True where customers beyond the limit were put together.
     pub cut: bool,
 }
@@ -171,13 +171,25 @@ impl Changes {
     /// Adds all of another.
     pub fn merge(&mut self, other: Changes) {
         self.cut |= other.cut;
-        for (at, sums) in other.sums {
+        if self.sums.is_empty() {
+            self.sums = other.sums;
+            return;
+        }
+        let mut sums: Vec<_> = other.sums.into_iter().collect();
+        if self.sums.len() + sums.len() > CUSTOMERS_MOST {
+            // Who is told one by one must not be left to chance.
+            sums.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        }
+        for (at, sums) in sums {
             self.add(at, sums);
         }
     }
 
-    /// Every place where something changed.
+    /// Every place where something changed, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&Standing, &Sums)> {
-        self.sums.iter().filter(|(_, sums)| !sums.is_zero())
+        let changed = self.sums.iter().filter(|(_, sums)| !sums.is_zero());
+        let mut changed: Vec<_> = changed.collect();
+        changed.sort_unstable_by_key(|(at, _)| *at);
+        changed.into_iter()
     }
 }

@@ -13,7 +13,7 @@ use tributary::ledger::mirror::{
     Extent, MirrorPage, MirrorRead, MirrorTaken, MirrorTurn, is_commission,
 };
 use tributary::report::{Basis, By, Group, Heap, Question, Sums};
-use tributary::time::{HOUR_MS, MINUTE_MS, Time};
+use tributary::time::{Clock, HOUR_MS, MINUTE_MS, Time};
 
 use crate::bench::*;
 
@@ -287,6 +287,159 @@ async fn the_roll_up_of_rewards_is_what_all_rewards_come_to() {
         assert_eq!(lists.known, lists.there, "seed {seed}");
         agree(&bench, &lists, &format!("seed {seed}, at the end")).await;
     }
+}
+
+/// Takes pages of rewards in, each as a read of what is new.
+async fn rewarded(bench: &Bench, rows: Vec<ListedReward>, otherwise: Option<&str>) {
+    bench.ledger.mirror_begin("ps", Extent::New).await.unwrap();
+    while let Some(turn) = bench.ledger.mirror_next("ps").await.unwrap() {
+        let read = match turn {
+            MirrorTurn::Sweep(read) => {
+                bench.ledger.mirror_sweep(read).await.unwrap();
+                continue;
+            }
+            MirrorTurn::Ask(read) => read,
+        };
+        let rows = match read.list {
+            List::Customers => RosterRows::Customers(Vec::new()),
+            List::Partners => partners(),
+            List::Rewards => RosterRows::Rewards(rows.clone()),
+        };
+        let reward_currency = otherwise.map(|code| code.parse().unwrap());
+        let page = MirrorPage {
+            reward_currency,
+            ..page(read, rows, None)
+        };
+        bench.ledger.mirror_take(page).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_reward_without_a_currency_counts_once_somebody_says_it() {
+    let mut bench = Bench::new();
+    bench.deliver(customer("cus_A", "acme", 1)).await;
+    bench.deliver(charge("ch_1", 4999, Some("cus_A"))).await;
+    bench.run(&mut There::default()).await;
+    let mut rng = StdRng::seed_from_u64(1);
+    let mut plain = |key: &str, transaction: &str| ListedReward {
+        amount: 500,
+        currency: None,
+        transaction_currency: None,
+        transaction_key: Some(transaction.to_owned()),
+        status: None,
+        archived: false,
+        ..reward(key, START, &mut rng)
+    };
+    // That of our own transaction is in the ledger.
+    let rows = vec![plain("r1", "stripe:ch_1"), plain("r2", "of_somebody_else")];
+    let totals = async |bench: &Bench| -> Vec<(String, Option<i64>)> {
+        let overview = bench.ledger.overview().await.unwrap();
+        let lines = overview.currencies.iter();
+        lines
+            .map(|it| (it.currency.to_string(), it.commission))
+            .collect()
+    };
+    assert_eq!(totals(&bench).await, [("USD".to_owned(), None)]);
+    rewarded(&bench, rows.clone(), None).await;
+    assert_eq!(totals(&bench).await, [("USD".to_owned(), Some(500))]);
+    let figures = bench.ledger.mirror_figures("ps").await.unwrap();
+    assert_eq!(figures.without_currency, 1);
+    rewarded(&bench, rows, Some("EUR")).await;
+    let both = [("EUR", 1000), ("USD", 0)].map(|(code, sum)| (code.to_owned(), Some(sum)));
+    assert_eq!(totals(&bench).await, both);
+    let figures = bench.ledger.mirror_figures("ps").await.unwrap();
+    assert_eq!(figures.without_currency, 0);
+}
+
+/// How many customers are listed, unless `TRIBUTARY_MIRROR_CUSTOMERS` asks for more;
+/// each has four rewards.
+const MANY: usize = 1_000;
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a person asks for more customers by the environment"
+)]
+fn customers() -> usize {
+    let asked = std::env::var("TRIBUTARY_MIRROR_CUSTOMERS");
+    asked.map_or(MANY, |text| text.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn very_many_customers_and_rewards_add_up() {
+    let many = customers();
+    let bench = Bench::in_memory(vec![with_rules(true, &["mirror:customer"])]);
+    let mut rng = StdRng::seed_from_u64(3);
+    let customers: Vec<ListedCustomer> = (0..many)
+        .map(|number| {
+            listed(&format!("cus_{number}"), &format!("c{number}"), |row| {
+                row.provider_key = Some(format!("p_{number}"));
+            })
+        })
+        .collect();
+    let rewards: Vec<ListedReward> = (0..many * 4)
+        .map(|number| ListedReward {
+            customer: Some(format!("cus_{}", number / 4)),
+            currency: "USD".parse().ok(),
+            partner_key: Some("northwind".to_owned()),
+            status: None,
+            archived: false,
+            ..reward(
+                &format!("r{number}"),
+                START.plus(i64::try_from(number % 360).unwrap() * 24 * HOUR_MS),
+                &mut rng,
+            )
+        })
+        .collect();
+    let began = Clock::Machine.now();
+    bench.ledger.mirror_begin("ps", Extent::All).await.unwrap();
+    while let Some(turn) = bench.ledger.mirror_next("ps").await.unwrap() {
+        let read = match turn {
+            MirrorTurn::Sweep(read) => {
+                bench.ledger.mirror_sweep(read).await.unwrap();
+                continue;
+            }
+            MirrorTurn::Ask(read) => read,
+        };
+        // The toy's cursor is a place in the list.
+        let from = read.after.as_deref().map_or(0, |at| at.parse().unwrap());
+        let to = from + 250;
+        let place = |length: usize| (to < length).then(|| to.to_string());
+        let (rows, next) = match read.list {
+            List::Customers => {
+                let rows = customers[from..to.min(many)].to_vec();
+                (RosterRows::Customers(rows), place(many))
+            }
+            List::Rewards => {
+                let rows = rewards[from..to.min(many * 4)].to_vec();
+                (RosterRows::Rewards(rows), place(many * 4))
+            }
+            List::Partners => (partners(), None),
+        };
+        let taken = page(read, rows, next);
+        bench.ledger.mirror_take(taken).await.unwrap();
+    }
+    println!(
+        "{many} customers took {} ms",
+        Clock::Machine.now().since(began)
+    );
+    let earned: i64 = rewards.iter().map(|it| it.amount).sum();
+    for by in [By::Partner, By::Customer, By::Month] {
+        let began = Clock::Machine.now();
+        let question = Question {
+            by,
+            from: None,
+            to: None,
+            zone: None,
+            basis: Basis::Own,
+        };
+        let report = bench.ledger.report(question).await.unwrap();
+        println!("by {by:?}: {} ms", Clock::Machine.now().since(began));
+        assert_eq!(report.totals[0].commission, Some(earned));
+    }
+    let began = Clock::Machine.now();
+    let overview = bench.ledger.overview().await.unwrap();
+    println!("overview: {} ms", Clock::Machine.now().since(began));
+    assert_eq!(overview.currencies[0].commission, Some(earned));
 }
 
 fn listed(

@@ -276,6 +276,41 @@ async fn a_read_that_was_cut_off_goes_on_at_its_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_refuses_the_place_is_begun_afresh() {
+    let world = World::new().await;
+    for number in 0..300 {
+        let key = format!("customer-{number:03}");
+        world
+            .sandbox
+            .add_customer(NewCustomer::of(&key, "northwind"));
+    }
+    let app = &world.service().app;
+    let destination = app.destinations().unwrap().remove(0);
+    let door = Few {
+        destination: &destination,
+        left: 1.into(),
+    };
+    let done = mirror(&app.ledger, &destination, (Extent::New, None), &door).await;
+    assert!(done.unwrap().stopped);
+    // The row at which the next page was to begin is gone.
+    world.sandbox.reset();
+    world.sandbox.add_partner("northwind");
+    world
+        .sandbox
+        .add_customer(NewCustomer::of("acme", "northwind"));
+    let done = try_read(&world, Extent::New).await.unwrap();
+    assert!(!done.is_whole());
+    let why = done.lists[&List::Customers].refused.clone().unwrap();
+    assert!(why.starts_with("400: "), "{why}");
+    assert_eq!(done.lists[&List::Partners].rows, 2, "the others are read");
+    let done = read(&world, Extent::New).await;
+    assert_eq!(done.lists[&List::Customers].rows, 1);
+    // One is another under a key of before, and the rest of the first page is gone.
+    assert_eq!(done.lists[&List::Customers].changed, 250);
+    world.strike().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn faults_cost_calls_and_no_row() {
     for kind in [
         "500-after@GET=next:3",
@@ -494,6 +529,12 @@ async fn the_command_reads_tells_and_fails_where_there_are_no_lists() {
     folder.wait_for("ch_1", "settled").await;
     let ran = folder.expect(0, &["mirror"]);
     assert!(ran.err.contains("listed 1 rewards"), "{ran:?}");
+    let metrics = client().get(format!("{}/metrics", running.admin));
+    let metrics = metrics.send().await.unwrap().text().await.unwrap();
+    assert!(
+        metrics.contains("tributary_mirror_age_seconds{destination=\"ps\"}"),
+        "{metrics}"
+    );
     let told = folder.json(&["mirror", "--full"]);
     assert_eq!(told["complete"], json!(true));
     let read = &told["destinations"][0]["read"];

@@ -10,8 +10,8 @@ use tributary::export::export;
 use tributary::import::row::Options;
 use tributary::import::run::{Came, Watch, run};
 use tributary::ledger::book::State;
-use tributary::ledger::rows::{Chunk, Fate, RowTold, RowsFrom, RowsTaken};
-use tributary::ledger::{Decision, Filter};
+use tributary::ledger::rows::{Chunk, Fate, Feed, RowTold, RowsFrom, RowsTaken};
+use tributary::ledger::{Decision, Filter, Ledger};
 use tributary::lookup::IMPORTED_CUSTOMER;
 use tributary::movement::{Alias, Authority, Class, Clue, Reading, rank};
 use tributary::position::{Position, position};
@@ -57,6 +57,14 @@ async fn import_by(
     at_a_time: usize,
     no_forward: bool,
 ) -> RowsTaken {
+    let taken = bench
+        .ledger
+        .record_rows(from(bench, no_forward), feed(rows, at_a_time));
+    taken.await.unwrap()
+}
+
+/// Hands out rows, so many at a time.
+fn feed(rows: &[Reading], at_a_time: usize) -> Feed {
     let mut lines = rows.iter().cloned().map(row).zip(2..);
     let mut waiting: Vec<Vec<(u64, Reading)>> = Vec::new();
     loop {
@@ -71,9 +79,7 @@ async fn import_by(
         waiting.push(part);
     }
     waiting.reverse();
-    let feed = Arc::new(Mutex::new(move || waiting.pop().map(Chunk::of)));
-    let taken = bench.ledger.record_rows(from(bench, no_forward), feed);
-    taken.await.unwrap()
+    Arc::new(Mutex::new(move || waiting.pop().map(Chunk::of)))
 }
 
 pub async fn import(bench: &Bench, rows: &[Reading]) -> RowsTaken {
@@ -86,7 +92,11 @@ fn fates(taken: &RowsTaken) -> Vec<Fate> {
 
 /// Where every payment stands.
 async fn books(bench: &Bench) -> BTreeMap<String, String> {
-    let page = bench.ledger.payments(Filter::default(), 1_000).await;
+    books_of(&bench.ledger).await
+}
+
+async fn books_of(ledger: &Ledger) -> BTreeMap<String, String> {
+    let page = ledger.payments(Filter::default(), 1_000).await;
     let line = |it: tributary::ledger::story::PaymentView| {
         let money = format!("{:?} {:?} {:?}", it.currency, it.gross, it.reversed);
         let stands = format!("{} {:?} {:?}", it.state, it.customer_key, it.reason);
@@ -346,6 +356,88 @@ async fn one_bad_row_is_rejected_and_the_others_stand() {
     );
     assert_eq!(bench.payment("ch_1").await.net, Some(90));
     assert_eq!(books(&bench).await.len(), 2);
+}
+
+/// SQLite itself refuses a row, as it would where a check of ours is missing.
+#[tokio::test]
+async fn a_row_that_the_ledger_refuses_ends_no_import() {
+    let bench = Bench::new();
+    let conn = rusqlite::Connection::open(bench.dir.path().join("ledger.db")).unwrap();
+    conn.execute_batch(
+        "CREATE TRIGGER no_refund BEFORE INSERT ON facts WHEN new.fact_id = 're_bad'
+         BEGIN SELECT RAISE(ABORT, 'not this one'); END",
+    )
+    .unwrap();
+    let rows = [
+        whose(charge("ch_1", 100, None), "ch_1", "acme"),
+        whose(charge("ch_2", 200, None), "ch_2", "acme"),
+        refund("ch_2", "re_bad", 50, 5),
+        whose(charge("ch_3", 300, None), "ch_3", "acme"),
+    ];
+    let (fine, bad) = (Fate::Imported, Fate::Rejected);
+    let taken = import_by(&bench, &rows, 2, false).await;
+    assert_eq!(fates(&taken), [fine, fine, bad, fine], "{taken:?}");
+    let why = taken.told[2].reason.as_deref().unwrap_or_default();
+    assert!(why.contains("not this one"), "{why}");
+    assert_eq!(bench.payment("ch_2").await.net, Some(200));
+    crate::days::agree(&bench.ledger, "a row was refused").await;
+    // Once nothing is in the way, the same file brings in what was missing.
+    conn.execute_batch("DROP TRIGGER no_refund").unwrap();
+    let known = Fate::Known;
+    let taken = import_by(&bench, &rows, 2, false).await;
+    assert_eq!(fates(&taken), [known, known, fine, known]);
+    assert_eq!(bench.payment("ch_2").await.net, Some(150));
+}
+
+/// A ledger that nobody serves takes many chunks at once.
+#[tokio::test]
+async fn chunks_that_are_taken_together_give_the_same_books() {
+    let (bench, empty) = (Bench::new(), Bench::new());
+    let alone = empty.ledger.scratch().await.unwrap();
+    let rows = everything();
+    import_by(&bench, &rows, 1, false).await;
+    let taken = alone
+        .ledger
+        .record_rows(from(&empty, false), feed(&rows, 1))
+        .await
+        .unwrap();
+    assert_eq!(taken.told.len(), rows.len());
+    assert_eq!(books_of(&alone.ledger).await, books(&bench).await);
+    crate::days::agree(&alone.ledger, "many chunks").await;
+    let again = alone
+        .ledger
+        .record_rows(from(&empty, false), feed(&rows, 1))
+        .await
+        .unwrap();
+    assert!(fates(&again).iter().all(|fate| *fate == Fate::Known));
+}
+
+#[tokio::test]
+async fn one_id_in_two_scopes_is_one_payment() {
+    let bench = Bench::new();
+    let mut unsaid = whose(charge("ch_1", 500, None), "ch_1", "acme");
+    unsaid.scope.account = "acct_1".to_owned();
+    let rows = [whose(charge("ch_1", 500, None), "ch_1", "acme"), unsaid];
+    import_by(&bench, &rows, 2, false).await;
+    let books = books(&bench).await;
+    assert_eq!(books.len(), 1, "{books:?}");
+    assert_eq!(bench.payment("ch_1").await.net, Some(500));
+}
+
+#[tokio::test]
+async fn the_same_money_twice_in_one_file_is_held() {
+    let bench = Bench::new();
+    let mut twin = whose(charge("ch_2", 500, None), "ch_2", "acme");
+    let first = whose(charge("ch_1", 500, None), "ch_1", "acme");
+    let intent = first.aliases.iter().find(|it| it.kind == "payment_intent");
+    for alias in &mut twin.aliases {
+        if alias.kind == "payment_intent" {
+            alias.id = intent.unwrap().id.clone();
+        }
+    }
+    import_by(&bench, &[first, twin], 2, false).await;
+    assert_eq!(bench.state("ch_1").await, State::Due);
+    assert_eq!(bench.state("ch_2").await, State::Held);
 }
 
 #[tokio::test]

@@ -62,6 +62,7 @@ async fn every_older_ledger_opens_and_goes_on() {
         drop(conn);
         let clock = Clock::held(START.plus(400 * tributary::time::DAY_MS));
         let ledger = open(&file, &clock).unwrap();
+        same_checks(&file, version);
         let mut bench = Bench::on(dir, clock, ledger);
         let stands = |id: &str, state: &str, net, forwarded| {
             (id.to_owned(), state.to_owned(), net, forwarded)
@@ -99,6 +100,50 @@ async fn every_older_ledger_opens_and_goes_on() {
         assert_eq!(there.sum(), 1400);
         assert_eq!(bench.state("ch_sold").await, State::Settled);
     }
+}
+
+/// The checks were written anew where they stand: they say the same, and no words
+/// of SQLite's slow kind are left in them.
+fn same_checks(file: &Path, version: i64) {
+    let conn = rusqlite::Connection::open(file).unwrap();
+    let checks: String = conn
+        .query_row(
+            "SELECT group_concat(sql) FROM sqlite_schema
+             WHERE name IN ('payments', 'facts', 'deliveries', 'attempts')",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    for slow in [
+        "(state IN",
+        "(turn IN",
+        "(authority IN",
+        "(status IN",
+        "(call IN",
+    ] {
+        let slow = checks
+            .match_indices(slow)
+            .map(|(at, _)| &checks[at..at + 40]);
+        let slow: Vec<&str> = slow.filter(|it| !it.contains("'settled', 'due'")).collect();
+        assert!(slow.is_empty(), "version {version}: {slow:?}");
+    }
+    for refused in [
+        "UPDATE payments SET state = 'gone'",
+        "UPDATE payments SET turn = 3, due_at = 1, due_since = 1",
+        "UPDATE facts SET authority = 'rumour'",
+        "UPDATE deliveries SET status = 'lost'",
+        "UPDATE attempts SET call = 'put'",
+    ] {
+        let error = conn.execute_batch(refused).unwrap_err().to_string();
+        assert!(
+            error.contains("CHECK constraint failed"),
+            "{refused}: {error}"
+        );
+    }
+    let integrity: String = conn
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(integrity, "ok", "version {version}");
 }
 
 #[tokio::test]

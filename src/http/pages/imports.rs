@@ -33,11 +33,12 @@ const FIELD_MOST_BYTES: usize = 4 * 1024;
 const CHANGES_MOST: usize = 200;
 
 /// The formats there are, as the command line names them.
-const FORMATS: [(&str, &str); 6] = [
+const FORMATS: [(&str, &str); 7] = [
     ("auto", "by its header"),
-    ("own", "Tributary"),
+    ("tributary", "Tributary"),
     ("partnerstack", "PartnerStack"),
     ("stripe", "Stripe"),
+    ("stripe-old", "Stripe, older columns"),
     ("recurly", "Recurly"),
     ("mapped", "the source\u{2019}s own mapping"),
 ];
@@ -310,5 +311,19 @@ async fn add(
     match checked {
         true => Err(Problem::unprocessable("no file was chosen").into()),
         false => Err(form::stale().into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::import::row::Format;
+
+    #[test]
+    fn every_format_to_choose_is_one() {
+        for (word, _) in FORMATS {
+            let format: Format = word.parse().unwrap();
+            assert_eq!(format.word(), word);
+        }
     }
 }

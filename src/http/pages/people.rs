@@ -1,6 +1,7 @@
 //! Customers and partners: what each brought, what went back, what partners get for
 //! it, and how it goes.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -110,7 +111,15 @@ async fn show(
             left_off: (left_off > 0)
                 .then(|| words::count(i64::try_from(left_off).unwrap_or(i64::MAX))),
         });
-    let tables = tables.collect();
+    let mut tables: Vec<Table> = tables.collect();
+    // The currency with most sales first.
+    let sales = |table: &Table| {
+        report
+            .totals
+            .iter()
+            .find(|it| it.currency == table.currency)
+    };
+    tables.sort_by_key(|table| Reverse(sales(table).map_or(0, |line| line.payments)));
     let (here, place, title) = match by {
         By::Partner => ("partners", "/partners", "Partners"),
         _ => ("customers", "/customers", "Customers"),
@@ -126,6 +135,12 @@ async fn show(
         range,
     })
 }
+
+/// Days that have a bar each in a trend.
+const DAYS_MOST: usize = 45;
+
+/// Days of a week.
+const WEEK: usize = 7;
 
 /// The first of January 1970, before which nothing is known.
 const FIRST_DAY: i64 = 19_700_101;
@@ -240,8 +255,11 @@ fn row(line: &Line, range: &Range, trends: &Trends, asked: &Asked) -> Row {
 /// A value for each day or month of the range.
 fn values(range: &Range, days: &BTreeMap<Day, Minor>) -> Vec<Minor> {
     if let Some(all) = range.days() {
-        let value = |day| days.get(&day).copied().unwrap_or(0);
-        return all.into_iter().map(value).collect();
+        let value = |day: &Day| days.get(day).copied().unwrap_or(0);
+        // More bars than this are too thin to be seen; then each is a week's.
+        let each = if all.len() > DAYS_MOST { WEEK } else { 1 };
+        let weeks = all.rchunks(each).rev();
+        return weeks.map(|week| week.iter().map(value).sum()).collect();
     }
     let mut months: BTreeMap<Month, Minor> = BTreeMap::new();
     for (day, net) in days {

@@ -77,6 +77,9 @@ pub(super) fn counted(number: i64, one: &str, many: &str) -> String {
     format!("{} {noun}", count(number))
 }
 
+/// A change from which on it only says that there was next to nothing before.
+const PERCENT_MOST: i128 = 1_000;
+
 /// How far a number is from what it was, in percent and in words; `None` where
 /// that says nothing.
 pub(super) fn change(before: Minor, now: Minor) -> Option<String> {
@@ -85,6 +88,7 @@ pub(super) fn change(before: Minor, now: Minor) -> Option<String> {
     }
     let percent = i128::from(now - before) * 100 / i128::from(before);
     Some(match percent {
+        PERCENT_MOST.. => return None,
         0 => "as before".to_owned(),
         1.. => format!("+{percent}\u{a0}%"),
         _ => format!("\u{2212}{}\u{a0}%", -percent),
@@ -181,6 +185,7 @@ mod tests {
         assert_eq!(counted(1, "payment", "payments"), "1 payment");
         assert_eq!(change(0, 5), None);
         assert_eq!(change(200, 150).unwrap(), "\u{2212}25\u{a0}%");
+        assert_eq!(change(1, 5_000), None);
         assert_eq!(change(100, 120).unwrap(), "+20\u{a0}%");
         assert_eq!(share(1, 3), "33.3\u{a0}%");
         assert_eq!(lasting(2 * HOUR_MS + 5), "2 h");

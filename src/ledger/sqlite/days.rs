@@ -5,7 +5,7 @@
 //! are at every moment the sum over all payments. Nothing here decides what
 //! counts; that is `ledger::revenue`.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
@@ -85,6 +85,11 @@ impl Row {
         ]
     }
 
+    /// Whether it could stand by itself, as what payments bring in can.
+    fn is_whole(&self) -> bool {
+        self.fields().iter().all(|field| *field >= 0) && self.of_sales_reversed <= self.gross
+    }
+
     fn add(&mut self, other: &Row, times: i64) {
         self.gross += times * other.gross;
         self.payments += times * other.payments;
@@ -102,9 +107,9 @@ type CustomerKey = (i64, String, (String, String), String, i64, bool);
 
 /// What is to change in the roll-ups.
 #[derive(Debug, Default)]
-struct Changes {
-    days: BTreeMap<DayKey, Row>,
-    customers: BTreeMap<CustomerKey, Row>,
+pub(super) struct Changes {
+    days: HashMap<DayKey, Row>,
+    customers: HashMap<CustomerKey, Row>,
 }
 
 impl Changes {
@@ -154,26 +159,32 @@ impl Changes {
     }
 }
 
-/// One table's statements: to change a row that is there, to make one, and to
-/// drop it once it stands for nothing. Not one statement that does either, because
-/// SQLite checks a row to be made before it finds that there is one, and the
-/// difference between two rows need not be one.
+/// One table's statements: to add to a row or make it, to take from one that is
+/// there, and to drop it once it stands for nothing. Two to change it, because SQLite
+/// checks a row to be made before it finds that there is one, and what is taken out
+/// need not be a row of its own.
 struct Statements {
+    add: &'static str,
     change: &'static str,
-    make: &'static str,
     drop: &'static str,
 }
 
 const DAYS: Statements = Statements {
+    add: "INSERT INTO days (day, source, destination, currency, attributed, ignored, gross,
+              payments, reversed, reversals, of_sales_reversed, of_sales_reversals)
+          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+          ON CONFLICT DO UPDATE SET gross = gross + excluded.gross,
+              payments = payments + excluded.payments,
+              reversed = reversed + excluded.reversed,
+              reversals = reversals + excluded.reversals,
+              of_sales_reversed = of_sales_reversed + excluded.of_sales_reversed,
+              of_sales_reversals = of_sales_reversals + excluded.of_sales_reversals",
     change: "UPDATE days SET gross = gross + ?7, payments = payments + ?8,
                reversed = reversed + ?9, reversals = reversals + ?10,
                of_sales_reversed = of_sales_reversed + ?11,
                of_sales_reversals = of_sales_reversals + ?12
            WHERE day = ?1 AND source = ?2 AND destination = ?3 AND currency = ?4
                  AND attributed = ?5 AND ignored = ?6",
-    make: "INSERT INTO days (day, source, destination, currency, attributed, ignored, gross,
-              payments, reversed, reversals, of_sales_reversed, of_sales_reversals)
-          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     drop: "DELETE FROM days
            WHERE day = ?1 AND source = ?2 AND destination = ?3 AND currency = ?4
                  AND attributed = ?5 AND ignored = ?6
@@ -181,15 +192,21 @@ const DAYS: Statements = Statements {
 };
 
 const CUSTOMER_DAYS: Statements = Statements {
+    add: "INSERT INTO customer_days (day, destination, customer, customer_by, currency, source,
+              ignored, gross, payments, reversed, reversals, of_sales_reversed, of_sales_reversals)
+          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+          ON CONFLICT DO UPDATE SET gross = gross + excluded.gross,
+              payments = payments + excluded.payments,
+              reversed = reversed + excluded.reversed,
+              reversals = reversals + excluded.reversals,
+              of_sales_reversed = of_sales_reversed + excluded.of_sales_reversed,
+              of_sales_reversals = of_sales_reversals + excluded.of_sales_reversals",
     change: "UPDATE customer_days SET gross = gross + ?8, payments = payments + ?9,
                reversed = reversed + ?10, reversals = reversals + ?11,
                of_sales_reversed = of_sales_reversed + ?12,
                of_sales_reversals = of_sales_reversals + ?13
            WHERE day = ?1 AND destination = ?2 AND customer = ?3 AND customer_by = ?4
                  AND currency = ?5 AND source = ?6 AND ignored = ?7",
-    make: "INSERT INTO customer_days (day, destination, customer, customer_by, currency, source,
-              ignored, gross, payments, reversed, reversals, of_sales_reversed, of_sales_reversals)
-          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     drop: "DELETE FROM customer_days
            WHERE day = ?1 AND destination = ?2 AND customer = ?3 AND customer_by = ?4
                  AND currency = ?5 AND source = ?6 AND ignored = ?7
@@ -215,6 +232,20 @@ impl Tx<'_> {
         }
         self.write_booked(payment, after.as_ref())?;
         self.change(&changes)
+    }
+
+    /// Puts what a payment that was never written down brings in with what others
+    /// do, for [`Tx::change`]; answers what is to stand beside it.
+    pub(super) fn book_new(
+        &self,
+        folded: &Folded,
+        changes: &mut Changes,
+    ) -> Result<Option<String>, LedgerError> {
+        let booked = self.booked(folded)?;
+        if let Some(booked) = &booked {
+            changes.add(folded.row.source_row, booked, 1);
+        }
+        written(booked.as_ref())
     }
 
     fn booked(&self, folded: &Folded) -> Result<Option<Booked>, LedgerError> {
@@ -246,8 +277,7 @@ impl Tx<'_> {
     }
 
     fn write_booked(&self, payment: i64, booked: Option<&Booked>) -> Result<(), LedgerError> {
-        let text = booked.map(serde_json::to_string).transpose();
-        let text = text.map_err(|error| LedgerError::Unusable(error.to_string()))?;
+        let text = written(booked)?;
         self.run(
             "UPDATE payments SET booked = ?2 WHERE payment = ?1",
             params![payment, text],
@@ -255,8 +285,9 @@ impl Tx<'_> {
         Ok(())
     }
 
-    fn change(&self, changes: &Changes) -> Result<(), LedgerError> {
-        for (key, row) in &changes.days {
+    /// Brings the roll-ups up to what changed.
+    pub(super) fn change(&self, changes: &Changes) -> Result<(), LedgerError> {
+        for (key, row) in in_order(&changes.days) {
             let (day, source, at, currency, attributed, ignored) = key;
             let [a, b, c, d, e, f] = row.fields();
             let key = params![day, source, at, currency, attributed, ignored];
@@ -265,7 +296,7 @@ impl Tx<'_> {
             ];
             self.change_row(&DAYS, row, all, key)?;
         }
-        for (key, row) in &changes.customers {
+        for (key, row) in in_order(&changes.customers) {
             let (day, at, (customer, by), currency, source, ignored) = key;
             let [a, b, c, d, e, f] = row.fields();
             let key = params![day, at, customer, by, currency, source, ignored];
@@ -288,9 +319,12 @@ impl Tx<'_> {
         if fields == Row::default().fields() {
             return Ok(());
         }
-        // The other way round a difference would have to be a row of its own.
+        if row.is_whole() {
+            self.run(table.add, all)?;
+            return Ok(());
+        }
         if self.run(table.change, all)? == 0 {
-            self.run(table.make, all)?;
+            self.run(table.add, all)?;
         }
         if fields.iter().all(|field| *field >= 0) {
             return Ok(());
@@ -358,6 +392,13 @@ impl Tx<'_> {
     }
 }
 
+/// Rows by their keys: neighbours stand on the same page.
+fn in_order<K: Ord>(rows: &HashMap<K, Row>) -> Vec<(&K, &Row)> {
+    let mut rows: Vec<_> = rows.iter().collect();
+    rows.sort_unstable_by_key(|(key, _)| *key);
+    rows
+}
+
 fn of_split(
     split: &Daybook,
     currency: &str,
@@ -375,6 +416,11 @@ fn of_split(
         ignored,
         back: back.map(|(day, amount)| (day.number(), *amount)).collect(),
     }
+}
+
+fn written(booked: Option<&Booked>) -> Result<Option<String>, LedgerError> {
+    let text = booked.map(serde_json::to_string).transpose();
+    text.map_err(|error| LedgerError::Unusable(error.to_string()))
 }
 
 /// What stands in `payments.booked`.

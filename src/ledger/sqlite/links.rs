@@ -118,9 +118,9 @@ impl Tx<'_> {
         touched: &mut BTreeSet<i64>,
     ) -> Result<usize, LedgerError> {
         let waiting: Vec<i64> = self.all(
-            "SELECT payment FROM clues JOIN payments USING (payment)
-             WHERE value = ?1 AND field IN (?2, ?5) AND source = ?3 AND frozen = 0
-                   AND state <> 'ignored'
+            "SELECT payment FROM clues INDEXED BY clues_by_value JOIN payments USING (payment)
+             WHERE value = ?1 AND field IN (?2, ?5) AND field <> 'import.customer_key'
+                   AND source = ?3 AND frozen = 0 AND state <> 'ignored'
              LIMIT ?4",
             params![
                 external_id,
@@ -136,7 +136,8 @@ impl Tx<'_> {
             marked = self.run(
                 "UPDATE payments SET state = 'due', turn = 1, due_at = ?4, due_since = ?4, reason = NULL
                  WHERE source = ?3 AND frozen = 0 AND state = 'unattributed' AND payment IN
-                       (SELECT payment FROM clues WHERE value = ?1 AND field IN (?2, ?5))",
+                       (SELECT payment FROM clues INDEXED BY clues_by_value WHERE value = ?1 AND field IN (?2, ?5)
+                           AND field <> 'import.customer_key')",
                 params![external_id, kind, source_row, self.now.ms(), part_of(kind)],
             )?;
         }
@@ -219,8 +220,9 @@ impl Tx<'_> {
         word: &Word,
     ) -> Result<Vec<i64>, LedgerError> {
         let forwarded: Vec<i64> = self.all(
-            "SELECT payment FROM clues JOIN payments USING (payment)
-             WHERE value = ?1 AND field IN (?2, ?5) AND source = ?3 AND frozen = 1 AND customer <> ?4",
+            "SELECT payment FROM clues INDEXED BY clues_by_value JOIN payments USING (payment)
+             WHERE value = ?1 AND field IN (?2, ?5) AND field <> 'import.customer_key'
+                   AND source = ?3 AND frozen = 1 AND customer <> ?4",
             params![
                 link.external_id,
                 link.kind,

@@ -54,7 +54,8 @@ pub(super) const KNOWN_PARTNER: &str = "SELECT 1 FROM partners WHERE destination
 /// Who waits for a customer with this value, and at which source.
 pub(super) const WAITING: &str = "SELECT DISTINCT payment, sources.name
     FROM clues JOIN payments USING (payment) JOIN sources USING (source)
-    WHERE value = ?1 AND destination = ?2 AND frozen = 0 AND state = 'unattributed' LIMIT ?3";
+    WHERE value = ?1 AND field <> 'import.customer_key' AND destination = ?2 AND frozen = 0
+          AND state = 'unattributed' LIMIT ?3";
 
 /// Payments folded in the transaction of one page; the others are only marked due,
 /// because each is folded before it is called and intake must not wait for all.

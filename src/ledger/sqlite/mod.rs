@@ -7,6 +7,7 @@
 //! every statement belongs to a verb.
 
 mod adopt;
+mod batch;
 mod begin;
 mod commission;
 mod compare;
@@ -36,6 +37,7 @@ mod search;
 mod settle;
 mod stand;
 mod story;
+mod strangers;
 mod trend;
 mod tx;
 mod unattributed;
@@ -45,7 +47,7 @@ mod writer;
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rusqlite::Connection;
@@ -71,6 +73,8 @@ pub struct Store {
     shared: Arc<Shared>,
     /// Held while the days of another zone are found from all payments.
     other_zones: tokio::sync::Mutex<()>,
+    /// When an import last left the file to others, on the clock since the start.
+    left_at_ms: AtomicI64,
     /// Held while this process serves; the system lets it go at any end.
     _lock: Option<File>,
 }
@@ -141,6 +145,7 @@ impl Store {
             path,
             shared,
             other_zones: tokio::sync::Mutex::default(),
+            left_at_ms: AtomicI64::default(),
             _lock: serving,
         })
     }
@@ -266,6 +271,11 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Whether an error is the disk's, and so the whole transaction's.
+fn is_fault(error: &LedgerError) -> bool {
+    matches!(error, LedgerError::Unavailable(_) | LedgerError::Damaged)
 }
 
 /// What an error of SQLite means for the caller.

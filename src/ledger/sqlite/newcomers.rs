@@ -1,19 +1,20 @@
 //! Payments of a file that nobody told of before: folded in memory from all that
 //! the file says of them, by the same code, and written once as they stand.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use rusqlite::params;
 
 use super::LedgerError;
+use super::days;
 use super::record::{BACKFILL, Origin, parts_of};
-use super::rows::Desk;
+use super::rows::{Desk, Group};
 use super::rows_told::Recorded;
-use super::stand::{Folded, NOBODY};
+use super::stand::NOBODY;
 use super::tx::{PaymentRow, Tx};
 use crate::ledger::book::{Book, State};
 use crate::ledger::rows::StatedRow;
-use crate::movement::{Alias, Clue, Fact, Reading};
+use crate::movement::{Alias, Clue, Fact, Reading, Scope};
 use crate::position::Doubt;
 
 /// Whether anything in the ledger might concern a payment with this alias:
@@ -21,25 +22,59 @@ use crate::position::Doubt;
 const CONCERNS_OTHERS: &str = "SELECT
     (?5 = 1 AND EXISTS (SELECT 1 FROM aliases WHERE id = ?1 AND kind = ?2 AND provider = ?3
                         AND scope = ?4 AND money = 1))
-    OR (?5 = 1 AND EXISTS (SELECT 1 FROM aliases WHERE id = ?3 || ':' || ?1
-                           AND kind = 'gateway' AND money = 1))
+    OR (?5 = 1 AND EXISTS (SELECT 1 FROM aliases INDEXED BY aliases_gateway
+                           WHERE id = ?3 || ':' || ?1 AND kind = 'gateway' AND money = 1))
     OR EXISTS (SELECT 1 FROM facts WHERE ref_id = ?1 AND ref_kind = ?2)
-    OR EXISTS (SELECT 1 FROM payments WHERE source = ?6 AND payment_id = ?2 || ':' || ?1)";
+    OR EXISTS (SELECT 1 FROM payments INDEXED BY payments_stand_ins
+               WHERE source = ?6 AND payment_id = ?2 || ':' || ?1 AND reference = 1)";
 
 /// The kind of alias by which a billing system names another provider's money.
-const GATEWAY: &str = "gateway";
+pub(super) const GATEWAY: &str = "gateway";
+
+/// What the new payments of a batch leave for its end.
+#[derive(Default)]
+pub(super) struct Newcomers<'r> {
+    /// Their ids of money: a second payment with one of them is no newcomer.
+    money: HashSet<(&'r str, &'r str, &'r Scope)>,
+    /// Their aliases, to be written in the order of their key.
+    aliases: Vec<(&'r Alias, &'r Scope, i64)>,
+    /// What they bring into the roll-ups.
+    days: days::Changes,
+}
+
+impl<'r> Newcomers<'r> {
+    /// True where one of them is the same money.
+    pub(super) fn concern<'a>(
+        &self,
+        scope: &'a Scope,
+        mut aliases: impl Iterator<Item = &'a Alias>,
+    ) -> bool
+    where
+        'r: 'a,
+    {
+        let money: &HashSet<(&'a str, &'a str, &'a Scope)> = &self.money;
+        aliases.any(|it| money.contains(&(it.id.as_str(), it.kind.as_str(), scope)))
+    }
+
+    fn add(&mut self, payment: i64, alias: &'r Alias, scope: &'r Scope) {
+        if alias.money {
+            self.money.insert((&alias.id, &alias.kind, scope));
+        }
+        self.aliases.push((alias, scope, payment));
+    }
+}
 
 impl Tx<'_> {
     /// True where a payment with these aliases could be somebody else's concern.
     pub(super) fn concerns_others<'r>(
         &self,
         desk: &Desk<'_>,
-        first: &Reading,
-        rows: impl Iterator<Item = &'r StatedRow>,
+        scope: &Scope,
+        aliases: impl Iterator<Item = &'r Alias>,
     ) -> Result<bool, LedgerError> {
         let provider = &self.terms(&desk.from.source)?.provider;
-        let scope = first.scope.word();
-        for alias in rows.flat_map(|(_, reading)| &reading.aliases) {
+        let scope = scope.word();
+        for alias in aliases {
             let found = self.one(
                 CONCERNS_OTHERS,
                 params![
@@ -61,20 +96,21 @@ impl Tx<'_> {
 
     /// A payment that nobody told of before: all that is known of it stands in
     /// these rows, so it is folded from them and written as it stands.
-    pub(super) fn new_payment(
+    pub(super) fn new_payment<'r>(
         &self,
         desk: &Desk<'_>,
-        payment_id: &str,
-        rows: &[StatedRow],
-        group: &[usize],
-        chunk: &mut Recorded,
+        (group, rows): (&Group<'_>, &[&'r StatedRow]),
+        newcomers: &mut Newcomers<'r>,
+        batch: &mut Recorded,
     ) -> Result<(), LedgerError> {
         let mut told = Told::default();
-        for index in group {
-            let (line, reading) = &rows[*index];
-            chunk.ways[*index].news = told.add(self, desk, *line, reading)?;
+        for index in &group.rows {
+            let (line, reading) = rows[*index];
+            batch.ways[*index].news = told.add(self, desk, *line, reading)?;
         }
-        let scope = &rows[group[0]].1.scope;
+        let (_, first) = rows[group.rows[0]];
+        let scope = &first.scope;
+        let payment_id = group.payment_id;
         let terms = self.terms(&desk.from.source)?;
         let row = PaymentRow {
             payment: 0,
@@ -107,10 +143,14 @@ impl Tx<'_> {
         };
         book.ruling.history = desk.from.no_forward;
         let folded = self.stood(row, book)?;
-        let payment = self.insert_standing(&folded, BACKFILL)?;
-        self.insert_told(payment, &told, &folded, desk)?;
-        for index in group {
-            chunk.ways[*index].payment = Some(payment);
+        let booked = self.book_new(&folded, &mut newcomers.days)?;
+        let payment = self.insert_standing(&folded, BACKFILL, booked.as_deref())?;
+        self.insert_told(payment, &told, desk)?;
+        for alias in &told.aliases {
+            newcomers.add(payment, alias, scope);
+        }
+        for index in &group.rows {
+            batch.ways[*index].payment = Some(payment);
         }
         let standing = &folded.standing;
         let doubtful = standing.position.doubt == Some(Doubt::Unlisted);
@@ -120,10 +160,10 @@ impl Tx<'_> {
             // What only a fold does: it asks the provider, and looks for what a lost
             // ledger may have posted of money that went back.
             true => {
-                chunk.fresh.insert(payment);
-                chunk.touched.insert(payment);
+                batch.fresh.insert(payment);
+                batch.touched.insert(payment);
             }
-            false => chunk.count(payment, None, &folded),
+            false => batch.count(payment, None, &folded),
         }
         Ok(())
     }
@@ -132,7 +172,6 @@ impl Tx<'_> {
         &self,
         payment: i64,
         told: &Told<'_>,
-        folded: &Folded,
         desk: &Desk<'_>,
     ) -> Result<(), LedgerError> {
         for (fact, line) in &told.facts {
@@ -150,14 +189,28 @@ impl Tx<'_> {
                 params![payment, field, value, version],
             )?;
         }
+        if desk.from.no_forward {
+            self.record_history(payment, desk)?;
+        }
+        Ok(())
+    }
+    /// Writes what the new payments of a batch left for its end.
+    pub(super) fn finish(
+        &self,
+        desk: &Desk<'_>,
+        mut newcomers: Newcomers<'_>,
+    ) -> Result<(), LedgerError> {
         let provider = &self.terms(&desk.from.source)?.provider;
-        for alias in &told.aliases {
+        newcomers
+            .aliases
+            .sort_by(|(a, ..), (b, ..)| (&a.id, &a.kind).cmp(&(&b.id, &b.kind)));
+        for (alias, scope, payment) in newcomers.aliases {
             self.insert(
                 "INSERT INTO aliases (provider, scope, kind, id, payment, money)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
                 params![
                     provider,
-                    folded.row.scope,
+                    scope.word(),
                     alias.kind,
                     alias.id,
                     payment,
@@ -165,10 +218,7 @@ impl Tx<'_> {
                 ],
             )?;
         }
-        if desk.from.no_forward {
-            self.record_history(payment, desk)?;
-        }
-        Ok(())
+        self.change(&newcomers.days)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Recording the rows of a file: many in one transaction, each told.
+//! Recording the rows of a file: what each is about, and which way it takes.
 //!
 //! A row states what its webhook would have stated, and every payment it touches
 //! is folded by the same code. What is there already is found out and not stored
@@ -7,44 +7,21 @@
 //! import; where anything else in the ledger might concern it, it takes the way
 //! of every delivery.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use rusqlite::params;
 use sha2::{Digest, Sha256};
 
+use super::LedgerError;
+use super::newcomers::Newcomers;
 use super::record::{BACKFILL, Origin, Place, parts_of};
-use super::rows_told::{Recorded, Way, known_again};
+use super::rows_told::{Recorded, Way};
+use super::strangers::{Acquaintance, Known};
 use super::tx::{Tx, word_of};
-use super::{LedgerError, Store, lock, schema};
 use crate::ledger::book::SourceTerms;
-use crate::ledger::rows::{self, Feed, RowsFrom, RowsTaken, StatedRow};
+use crate::ledger::rows::{RowsFrom, StatedRow};
 use crate::money::LARGEST_MINOR;
-use crate::movement::{Clue, Fact, Reading, Scope, Subject};
-use crate::time::Clock;
-
-/// How long one transaction takes rows while a service of another process takes
-/// deliveries on the same file, in milliseconds: its own wait is a second.
-const BESIDE_SERVE_MS: i64 = 200;
-/// The same inside the process that serves: deliveries wait in its own queue.
-const WITHIN_SERVE_MS: i64 = 100;
-/// The same where nobody serves; a command waits five seconds for its turn.
-const ALONE_MS: i64 = 2_000;
-/// How long the file is left to others between two transactions, in
-/// milliseconds: who waits for a lock looks every 100 ms at the latest.
-const LEFT_TO_OTHERS_MS: u64 = 110;
-
-/// Rows in one transaction at most, and what is told of them in bytes, so that
-/// memory does not grow with the file.
-const ROWS_MOST: usize = 200_000;
-const TOLD_MOST_BYTES: usize = 4 * 1024 * 1024;
-
-/// Pages that the importing connection keeps, in KiB: enough for the upper
-/// levels of every index of millions of payments.
-const CACHE_KIB: i64 = 24 * 1024;
-/// Pages in the log before they are brought home, while rows are recorded: a
-/// page that many rows touch is then written there once.
-const CHECKPOINT_PAGES: i64 = 8_000;
+use crate::movement::{Alias, Clue, Fact, Reading, Scope, Subject};
 
 /// Whether a fact is there already, whoever stated it in the same words.
 const FACT_KNOWN: &str = "SELECT 1 FROM facts
@@ -52,44 +29,6 @@ const FACT_KNOWN: &str = "SELECT 1 FROM facts
       AND version = ?6 AND authority = ?7 AND amount = ?8 AND currency = ?9
       AND (at = ?10 OR ?10 = 0) AND partial_capture = ?11
       AND product_key IS ?12 AND category_key IS ?13 LIMIT 1";
-
-impl Store {
-    /// As [`crate::ledger::Ledger::record_rows`].
-    pub(in crate::ledger) async fn record_rows(
-        &self,
-        from: Arc<RowsFrom>,
-        feed: Feed,
-    ) -> Result<RowsTaken, LedgerError> {
-        let longest_ms = match (self.shared.serving, schema::is_locked(&self.path)) {
-            (true, _) => WITHIN_SERVE_MS,
-            (false, true) => BESIDE_SERVE_MS,
-            (false, false) => ALONE_MS,
-        };
-        let clock = self.shared.clock.clone();
-        let until_ms = move |clock: &Clock| clock.read().boot_ms.saturating_add(longest_ms);
-        let taken = self
-            .write_alone(move |tx| tx.record_rows(&from, &feed, (&clock, until_ms(&clock))))
-            .await?;
-        if !self.shared.serving {
-            tokio::time::sleep(std::time::Duration::from_millis(LEFT_TO_OTHERS_MS)).await;
-        }
-        Ok(taken)
-    }
-
-    /// As [`crate::ledger::Ledger::prepare_for_rows`].
-    pub(in crate::ledger) async fn prepare_for_rows(&self) -> Result<(), LedgerError> {
-        if self.shared.serving {
-            return Ok(());
-        }
-        self.write(|tx| {
-            tx.conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
-            let wal = "wal_autocheckpoint";
-            tx.conn.pragma_update(None, wal, CHECKPOINT_PAGES)?;
-            Ok(())
-        })
-        .await
-    }
-}
 
 /// What the rows of one file share.
 pub(super) struct Desk<'a> {
@@ -109,7 +48,7 @@ impl Desk<'_> {
         }
     }
 
-    fn digest(&self, of_rows: &[u8]) -> [u8; 32] {
+    pub(super) fn digest(&self, of_rows: &[u8]) -> [u8; 32] {
         let hasher = Sha256::new().chain_update(&self.circumstances);
         hasher.chain_update(of_rows).finalize().into()
     }
@@ -119,135 +58,148 @@ impl Desk<'_> {
     }
 }
 
+/// The rows of a batch that are about one payment and about nothing else.
+pub(super) struct Group<'r> {
+    pub payment_id: &'r str,
+    scope: &'r Scope,
+    /// The rows in the order of the file.
+    pub rows: Vec<usize>,
+}
+
+impl Group<'_> {
+    pub(super) fn aliases<'r>(&self, rows: &[&'r StatedRow]) -> impl Iterator<Item = &'r Alias> {
+        let members = self.rows.iter().filter_map(|row| rows.get(*row));
+        members.flat_map(|(_, reading)| &reading.aliases)
+    }
+}
+
+/// Groups in the order of their ids, because neighbours stand on the same pages of
+/// every index that begins with an id; and the rows that are about several things.
+fn sorted<'r>(rows: &[&'r StatedRow], batch: &mut Recorded) -> (Vec<Group<'r>>, Vec<usize>) {
+    let (mut about, mut others) = (Vec::with_capacity(rows.len()), Vec::new());
+    for (index, (line, reading)) in rows.iter().enumerate() {
+        batch
+            .ignored
+            .extend(reading.ignored.as_ref().map(|why| (index, why.clone())));
+        batch.ways.push(Way {
+            line: *line,
+            payment: None,
+            news: false,
+        });
+        match (recordable(reading), about_one(reading)) {
+            (Err(why), _) => drop(batch.rejected.insert(index, why.to_owned())),
+            (Ok(()), Some(payment_id)) => about.push((payment_id, &reading.scope, index)),
+            (Ok(()), None) => others.push(index),
+        }
+    }
+    about.sort_unstable();
+    let mut groups: Vec<Group<'r>> = Vec::with_capacity(about.len());
+    for (payment_id, scope, row) in about {
+        match groups.last_mut() {
+            Some(last) if (last.payment_id, last.scope) == (payment_id, scope) => {
+                last.rows.push(row);
+            }
+            _ => groups.push(Group {
+                payment_id,
+                scope,
+                rows: vec![row],
+            }),
+        }
+    }
+    (groups, others)
+}
+
 impl Tx<'_> {
-    fn record_rows(
-        &self,
-        from: &RowsFrom,
-        feed: &Feed,
-        (clock, until_ms): (&Clock, i64),
-    ) -> Result<RowsTaken, LedgerError> {
-        let desk = Desk {
+    pub(super) fn desk<'a>(&self, from: &'a RowsFrom) -> Result<Desk<'a>, LedgerError> {
+        Ok(Desk {
             from,
             source_row: self.source_row(&from.source)?,
             circumstances: circumstances(self.terms(&from.source)?, from),
-        };
-        let mut taken = RowsTaken::default();
-        let mut told_bytes = 0;
-        while clock.read().boot_ms < until_ms
-            && taken.told.len() < ROWS_MOST
-            && told_bytes < TOLD_MOST_BYTES
-        {
-            let Some(chunk) = (lock(feed))() else {
-                break;
-            };
-            let before = taken.told.len();
-            self.chunk_once(&desk, &chunk, &mut taken)?;
-            let reasons = taken.told[before..].iter();
-            told_bytes += reasons
-                .map(|told| told.reason.as_ref().map_or(0, String::len))
-                .sum::<usize>();
-        }
-        Ok(taken)
+        })
     }
 
-    /// A chunk whose every statement was recorded before under the same rules is
-    /// known by its digest; nothing that was stated ever leaves the ledger.
-    fn chunk_once(
+    /// Records rows that are new to the ledger, or may be. First those of payments
+    /// that nobody told of before, because they are no concern of any other.
+    pub(super) fn batch(
         &self,
         desk: &Desk<'_>,
-        chunk: &rows::Chunk,
-        taken: &mut RowsTaken,
-    ) -> Result<(), LedgerError> {
-        let digest = desk.digest(&chunk.digest);
-        let known: Option<i64> = self.one(
-            "SELECT 1 FROM recorded_chunks WHERE digest = ?1",
-            [digest.as_slice()],
-            |row| row.get(0),
-        )?;
-        if known.is_some() {
-            taken.told.extend(chunk.rows.iter().map(known_again));
-            return Ok(());
-        }
-        let recorded = self.chunk(desk, &chunk.rows)?;
-        if recorded.rejected.is_empty() {
-            self.insert(
-                "INSERT INTO recorded_chunks (digest) VALUES (?1)",
-                [digest.as_slice()],
-            )?;
-        }
-        recorded.tell(taken);
-        Ok(())
-    }
-
-    fn chunk(&self, desk: &Desk<'_>, rows: &[StatedRow]) -> Result<Recorded, LedgerError> {
-        let mut chunk = Recorded::default();
-        // The rows of one payment, by the first of them.
-        let mut groups: Vec<Vec<usize>> = Vec::with_capacity(rows.len());
-        let mut group_of: HashMap<(&str, &Scope), usize> = HashMap::new();
-        for (index, (_, reading)) in rows.iter().enumerate() {
-            chunk
-                .ignored
-                .extend(reading.ignored.as_ref().map(|why| (index, why.clone())));
-            chunk.ways.push(Way {
-                line: rows[index].0,
-                payment: None,
-                news: false,
-            });
-            if let Err(why) = recordable(reading) {
-                chunk.rejected.insert(index, why.to_owned());
-                continue;
-            }
-            match about_one(reading) {
-                Some(payment_id) => {
-                    let next = groups.len();
-                    let group = *group_of.entry((payment_id, &reading.scope)).or_insert(next);
-                    match groups.get_mut(group) {
-                        Some(group) => group.push(index),
-                        None => groups.push(vec![index]),
-                    }
-                }
-                None => self.row_as_told(desk, &rows[index], index, &mut chunk)?,
-            }
-        }
+        rows: &[&StatedRow],
+    ) -> Result<Recorded, LedgerError> {
+        let mut batch = Recorded::default();
+        let (groups, others) = sorted(rows, &mut batch);
+        let known = self.known_of(desk, rows, &groups)?;
+        let mut newcomers = Newcomers::default();
+        let mut rest = Vec::new();
+        let mut before = None;
         for group in &groups {
-            self.group(desk, rows, group, &mut chunk)?;
+            // Of several scopes with one id only the first can be a newcomer.
+            let first = before.replace(group.payment_id) != Some(group.payment_id);
+            match first && self.is_new(desk, (group, rows), &known, &newcomers)? {
+                true => self.new_payment(desk, (group, rows), &mut newcomers, &mut batch)?,
+                false => rest.push(group),
+            }
         }
-        let touched = std::mem::take(&mut chunk.touched);
+        self.finish(desk, newcomers)?;
+        for index in others {
+            self.row_as_told(desk, rows[index], index, &mut batch)?;
+        }
+        for group in rest {
+            self.group(desk, (group, rows), &mut batch)?;
+        }
+        let touched = std::mem::take(&mut batch.touched);
         for payment in &touched {
-            self.fold_counted(*payment, &mut chunk)?;
+            self.fold_counted(*payment, &mut batch)?;
         }
-        Ok(chunk)
+        Ok(batch)
     }
 
-    /// The rows of one payment.
+    /// Whether nobody told of the payment of these rows before, and nothing else
+    /// that anybody told of might concern it.
+    fn is_new(
+        &self,
+        desk: &Desk<'_>,
+        (group, rows): (&Group<'_>, &[&StatedRow]),
+        known: &Known,
+        newcomers: &Newcomers<'_>,
+    ) -> Result<bool, LedgerError> {
+        if newcomers.concern(group.scope, group.aliases(rows)) {
+            return Ok(false);
+        }
+        let provider = &self.terms(&desk.from.source)?.provider;
+        match known.acquaintance(desk, provider, (group, rows)) {
+            Acquaintance::Known => return Ok(false),
+            Acquaintance::Stranger => return Ok(true),
+            Acquaintance::Perhaps => {}
+        }
+        let place = Place {
+            source: &desk.from.source,
+            source_row: desk.source_row,
+            scope: group.scope,
+            lane: BACKFILL,
+        };
+        let named = self.payment_named(desk.source_row, group.payment_id)?;
+        Ok(named.is_none()
+            && self.adopted_payment(place, group.payment_id)?.is_none()
+            && !self.concerns_others(desk, group.scope, group.aliases(rows))?)
+    }
+
+    /// The rows of one payment that somebody told of, or that may concern others.
     fn group(
         &self,
         desk: &Desk<'_>,
-        rows: &[StatedRow],
-        group: &[usize],
-        chunk: &mut Recorded,
+        (group, rows): (&Group<'_>, &[&StatedRow]),
+        batch: &mut Recorded,
     ) -> Result<(), LedgerError> {
-        let (_, first) = &rows[group[0]];
-        let Some(payment_id) = about_one(first) else {
-            return Ok(());
-        };
-        let known = self.payment_named(desk.source_row, payment_id)?;
-        let place = desk.place(first);
-        if known.is_none() && self.adopted_payment(place, payment_id)?.is_none() {
-            let members = || group.iter().map(|index| &rows[*index]);
-            if !self.concerns_others(desk, first, members())? {
-                return self.new_payment(desk, payment_id, rows, group, chunk);
-            }
-        }
-        for index in group {
-            let (_, reading) = &rows[*index];
+        let known = self.payment_named(desk.source_row, group.payment_id)?;
+        for index in &group.rows {
+            let (_, reading) = rows[*index];
             let place = desk.place(reading);
             let told = known.map(|payment| self.is_told(place, payment, reading));
             match (known, told.transpose()?) {
                 (Some(payment), Some(true)) if !desk.from.no_forward => {
-                    chunk.ways[*index].payment = Some(payment);
+                    batch.ways[*index].payment = Some(payment);
                 }
-                _ => self.row_as_told(desk, &rows[*index], *index, chunk)?,
+                _ => self.row_as_told(desk, rows[*index], *index, batch)?,
             }
         }
         Ok(())
@@ -309,7 +261,7 @@ impl Tx<'_> {
         desk: &Desk<'_>,
         (line, reading): &StatedRow,
         index: usize,
-        chunk: &mut Recorded,
+        batch: &mut Recorded,
     ) -> Result<(), LedgerError> {
         let place = desk.place(reading);
         let said_by = desk.said_by(*line);
@@ -346,10 +298,10 @@ impl Tx<'_> {
             news = true;
         }
         if news {
-            chunk.touched.extend(touched);
+            batch.touched.extend(touched);
         }
-        chunk.ways[index].payment = about;
-        chunk.ways[index].news = news;
+        batch.ways[index].payment = about;
+        batch.ways[index].news = news;
         Ok(())
     }
 

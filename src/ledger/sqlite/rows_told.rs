@@ -1,4 +1,4 @@
-//! What the rows of a chunk came to, and how the money of their payments changed.
+//! What the rows of a batch came to, and how the money of their payments changed.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -8,7 +8,7 @@ use super::tx::Tx;
 use crate::ledger::book::State;
 use crate::ledger::rows::{Changes, Fate, RowTold, RowsTaken, Standing, StatedRow, Sums};
 
-/// A row's way through its chunk.
+/// A row's way through its batch.
 pub(super) struct Way {
     pub line: u64,
     /// The payment whose state it is told with.
@@ -16,13 +16,13 @@ pub(super) struct Way {
     pub news: bool,
 }
 
-/// What the rows of a chunk came to.
+/// What the rows of a batch came to.
 #[derive(Default)]
 pub(super) struct Recorded {
     pub ways: Vec<Way>,
     /// To be folded at its end.
     pub touched: BTreeSet<i64>,
-    /// Those of them that were made by this chunk.
+    /// Those of them that were made by this batch.
     pub fresh: BTreeSet<i64>,
     /// Rows that could not be recorded, and why.
     pub rejected: HashMap<usize, String>,
@@ -40,14 +40,14 @@ impl Tx<'_> {
     pub(super) fn fold_counted(
         &self,
         payment: i64,
-        chunk: &mut Recorded,
+        batch: &mut Recorded,
     ) -> Result<(), LedgerError> {
         let Some(before) = self.standing_now(payment)? else {
             return Ok(());
         };
         let folded = self.fold(payment)?;
-        let before = before.filter(|_| !chunk.fresh.contains(&payment));
-        chunk.count(payment, before, &folded);
+        let before = before.filter(|_| !batch.fresh.contains(&payment));
+        batch.count(payment, before, &folded);
         Ok(())
     }
 

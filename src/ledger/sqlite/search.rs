@@ -33,7 +33,8 @@ pub(super) const BY_ALIAS: &str = "SELECT payment FROM aliases
 /// Values that lookup rules may use: external ids, orders, addresses.
 pub(super) const BY_CLUE: &str = "SELECT payment FROM
     (SELECT payment, value FROM clues
-     WHERE value >= :from AND value < :to ORDER BY value LIMIT :most)
+     WHERE value >= :from AND value < :to AND field <> 'import.customer_key'
+     ORDER BY value LIMIT :most)
     WHERE :plain OR value = :from OR instr(value, '@') = 0";
 
 /// Customer keys at one destination that begin like this; the whole key is read

@@ -309,14 +309,20 @@ impl Tx<'_> {
     }
 
     /// Makes the row of a payment that nobody told of before, as it stands.
-    pub(super) fn insert_standing(&self, folded: &Folded, lane: i64) -> Result<i64, LedgerError> {
+    pub(super) fn insert_standing(
+        &self,
+        folded: &Folded,
+        lane: i64,
+        booked: Option<&str>,
+    ) -> Result<i64, LedgerError> {
         let (kept, row) = (self.kept(folded)?, &folded.row);
-        let payment = self.insert(
+        self.insert(
             "INSERT INTO payments (source, payment_id, reference, scope, live, destination,
                  customer, customer_by, frozen, currency, gross, reversed, forwarded, occurred_at,
-                 first_seen, changed_at, state, reason, tried, lane, turn, due_at, due_since)
+                 first_seen, changed_at, state, reason, tried, lane, turn, due_at, due_since,
+                 booked)
              VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,
-                 ?14, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
+                 ?14, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
             params![
                 row.source_row,
                 row.payment_id,
@@ -339,10 +345,9 @@ impl Tx<'_> {
                 kept.turn,
                 kept.due_at,
                 kept.due_at.map(|_| self.now.ms()),
+                booked,
             ],
-        )?;
-        self.keep_days(payment, folded)?;
-        Ok(payment)
+        )
     }
 
     /// A standing as the columns of a payment. The turn follows from the step: a

@@ -16,7 +16,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::tx::Tx;
-use super::{Shared, lock, schema};
+use super::{Shared, is_fault, lock, schema};
 use crate::ledger::LedgerError;
 
 /// Commands that may wait; beyond it callers wait to hand theirs in, and intake
@@ -104,9 +104,7 @@ impl Writer {
             let result = tx.and_then(verb);
             let fate = match &result {
                 Ok(_) => Fate::Keep,
-                Err(error @ (LedgerError::Unavailable(_) | LedgerError::Damaged)) => {
-                    Fate::Fault(again(error))
-                }
+                Err(error) if is_fault(error) => Fate::Fault(again(error)),
                 Err(_) => Fate::TakeBack,
             };
             let answer: Answer = Box::new(move |failed| {

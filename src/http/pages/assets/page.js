@@ -11,6 +11,9 @@ for (const form of document.querySelectorAll("form[data-token-from-hash]")) {
   }
 }
 
+// On a narrow screen the menu scrolls: the part that is open stands in view.
+document.querySelector("nav a[aria-current=page]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 // A box that ticks all others of its table.
 for (const box of document.querySelectorAll("input[data-ticks]")) {
   box.hidden = false;
