@@ -243,6 +243,7 @@ async fn a_page_that_follows_interrupts_nobody_and_sends_nothing_twice() {
     world.wait_for("ch_1", "due").await;
     let mut browser = Browser::signed_in(&world, OPERATOR).await;
     browser.open("/payments/stripe/ch_1").await;
+    browser.find("//*[@data-again-seconds]").await;
     let label = "Forward nothing, because";
     browser.write(label, "wait for").await;
     browser.stands_for(STOOD_MS).await;
