@@ -101,6 +101,15 @@ pub(super) fn fixed(now: Time, rng: &mut StdRng) -> Vec<Event> {
 /// Payments of each provider in the history of the endless demo.
 const HISTORY: usize = 120;
 
+/// The latest time of a payment of which all is told now, since nobody tells of
+/// tomorrow: of most odd ones something goes back, some of it days later.
+fn latest(number: usize, now: Time) -> Time {
+    match number.is_multiple_of(2) {
+        true => now.plus(-16 * HOUR_MS),
+        false => now.plus(-7 * DAY_MS),
+    }
+}
+
 /// Those of a provider whose webhooks carry no time: all that it tells is of today.
 const HISTORY_UNDATED: usize = 6;
 
@@ -123,7 +132,7 @@ pub(super) fn history(now: Time, rng: &mut StdRng) -> Vec<Event> {
             _ => HISTORY,
         };
         for number in numbers(count) {
-            let at = start.plus(moment(rng)).min(now.plus(-HOUR_MS));
+            let at = start.plus(moment(rng)).min(latest(number, now));
             stories.push((at, (player.story)(number, at, rng)));
         }
     }
@@ -165,7 +174,8 @@ impl Endless {
         if self.waiting.is_empty() {
             self.told += 1;
             let player = PLAYERS[rng.random_range(0..PLAYERS.len())];
-            self.waiting.extend((player.story)(self.told, now, rng));
+            let at = latest(self.told, now);
+            self.waiting.extend((player.story)(self.told, at, rng));
         }
         let event = self.waiting.pop_front()?;
         if rng.random_ratio(1, 5) {
