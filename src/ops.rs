@@ -149,7 +149,7 @@ pub async fn decide(
 }
 
 /// The states from which a decision moves a payment on.
-fn states_for(decision: &Decision) -> &'static [State] {
+pub(crate) fn states_for(decision: &Decision) -> &'static [State] {
     match decision {
         Decision::Retry => &[State::Failed, State::Unattributed],
         Decision::Skip { .. } => &[

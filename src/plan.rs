@@ -113,6 +113,22 @@ pub enum RowState {
     Suspect,
 }
 
+impl RowState {
+    /// The state for a person.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            RowState::Absent => "absent",
+            RowState::PostUnknown => "post unknown",
+            RowState::DeleteUnknown => "delete unknown",
+            RowState::Live => "live",
+            RowState::Gone => "gone",
+            RowState::Missing => "missing",
+            RowState::Suspect => "suspect",
+        }
+    }
+}
+
 /// One transaction of a payment, as the ledger knows the destination's side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = TransactionRow)]

@@ -103,7 +103,6 @@ pub(super) fn story(story: &Story) -> anyhow::Result<()> {
     print("\nWhat the destination holds, as far as is known:")?;
     for transaction in &story.transactions {
         let row = &transaction.row;
-        let state = serde_json::to_value(row.state)?;
         let note = row
             .note
             .as_deref()
@@ -113,7 +112,7 @@ pub(super) fn story(story: &Story) -> anyhow::Result<()> {
             transaction.key,
             row.currency.show(row.amount),
             crate::lookup::mask_email(&row.customer.value),
-            state.as_str().unwrap_or_default().replace('_', " "),
+            row.state.words(),
         ))?;
     }
     Ok(())

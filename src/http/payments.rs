@@ -193,7 +193,7 @@ pub(super) struct DecisionBody {
 }
 
 impl DecisionBody {
-    pub(super) fn decision(&self, word: &str) -> Result<Decision, Problem> {
+    fn decision(&self, word: &str) -> Result<Decision, Problem> {
         match (word, self.accept, &self.policy, &self.customer) {
             ("retry", false, None, None) => Ok(Decision::Retry),
             ("skip", false, None, None) if self.reason.trim().is_empty() => {
@@ -216,6 +216,30 @@ impl DecisionBody {
     }
 }
 
+/// Carries a decision about one payment out; what is refused says why.
+pub(super) async fn decide_one(
+    admin: &Admin,
+    caller: &Caller,
+    (source, payment_id): (&str, &str),
+    (word, body): (&str, &DecisionBody),
+) -> Result<Decided, Problem> {
+    let decision = body.decision(word)?;
+    let said = admin.word(caller, body.reason.trim());
+    let whom = Whom::One {
+        source: source.to_owned(),
+        payment_id: payment_id.to_owned(),
+    };
+    let tally = ops::decide(&admin.app.ledger, whom, decision, said, false).await?;
+    admin.app.wake(source);
+    match tally.lines.into_iter().next() {
+        Some(line) => match &line.refused {
+            Some(why) => Err(Problem::conflict(why.clone())),
+            None => Ok(line),
+        },
+        None => Err(Problem::not_found("there is no such payment")),
+    }
+}
+
 /// Decides about a payment: try again, forward nothing, or go on.
 #[utoipa::path(
     post,
@@ -233,19 +257,6 @@ pub(super) async fn decide(
     body: Bytes,
 ) -> Result<Json<Decided>, Problem> {
     let body: DecisionBody = read_or_empty(&body)?;
-    let decision = body.decision(&word)?;
-    let said = admin.word(&caller, body.reason.trim());
-    let whom = Whom::One {
-        source: source.clone(),
-        payment_id,
-    };
-    let tally = ops::decide(&admin.app.ledger, whom, decision, said, false).await?;
-    admin.app.wake(&source);
-    match tally.lines.into_iter().next() {
-        Some(line) => match &line.refused {
-            Some(why) => Err(Problem::conflict(why.clone())),
-            None => Ok(Json(line)),
-        },
-        None => Err(Problem::not_found("there is no such payment")),
-    }
+    let of = (source.as_str(), payment_id.as_str());
+    Ok(Json(decide_one(&admin, &caller, of, (&word, &body)).await?))
 }

@@ -98,6 +98,26 @@ pub struct NewLink {
     pub move_forwarded: bool,
 }
 
+impl NewLink {
+    /// A link that says no amount and replaces nothing.
+    #[must_use]
+    pub fn new(
+        source: String,
+        (kind, external_id): (String, String),
+        customer_key: String,
+    ) -> NewLink {
+        NewLink {
+            source,
+            kind,
+            external_id,
+            customer_key,
+            amount: None,
+            replace: false,
+            move_forwarded: false,
+        }
+    }
+}
+
 /// A link as stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct LinkView {

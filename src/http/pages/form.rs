@@ -1,10 +1,12 @@
 //! What a form sends: its fields, once it is certain that a page of the sender's
 //! own session sent it.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
+use http::request::Parts;
 
 use super::session::{Session, is_foreign};
 use super::{Refused, Shell};
@@ -51,6 +53,17 @@ impl Fields {
     /// Whether a box is ticked or a button was pressed.
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(key, _)| key == name)
+    }
+}
+
+/// The words of an address, read like a form.
+impl<S: Send + Sync> FromRequestParts<S> for Fields {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Fields, Infallible> {
+        Ok(Fields::read(
+            head.uri.query().unwrap_or_default().as_bytes(),
+        ))
     }
 }
 

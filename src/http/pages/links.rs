@@ -62,15 +62,8 @@ pub(super) async fn add(State(admin): State<Arc<Admin>>, sent: Sent) -> Result<R
     ]
     .iter()
     .all(|text| !text.is_empty());
-    let link = NewLink {
-        source: shown.source.clone(),
-        kind: shown.kind.clone(),
-        external_id: shown.external_id.clone(),
-        customer_key: shown.customer_key.clone(),
-        amount: None,
-        replace: false,
-        move_forwarded: false,
-    };
+    let id = (shown.kind.clone(), shown.external_id.clone());
+    let link = NewLink::new(shown.source.clone(), id, shown.customer_key.clone());
     let word = admin.word(&session.caller, "");
     let result = match complete {
         true => ops::link(&admin.app.ledger, link, word)

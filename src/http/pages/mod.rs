@@ -220,18 +220,6 @@ impl Frame {
             told: None,
         }
     }
-
-    fn style(&self) -> String {
-        assets::place("style.css")
-    }
-
-    fn script(&self) -> String {
-        assets::place("page.js")
-    }
-
-    fn icon(&self) -> String {
-        assets::place("icon.svg")
-    }
 }
 
 /// A request that was refused, as a page.
@@ -249,16 +237,6 @@ struct RefusedPage<'a> {
     title: &'a str,
     detail: &'a str,
     status: u16,
-}
-
-impl RefusedPage<'_> {
-    fn style(&self) -> String {
-        assets::place("style.css")
-    }
-
-    fn icon(&self) -> String {
-        assets::place("icon.svg")
-    }
 }
 
 impl IntoResponse for Refused {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Extension;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::response::Response;
 
 use super::chart::{self, Bar};
@@ -117,10 +117,9 @@ struct DestinationRow {
 pub(super) async fn show(
     State(admin): State<Arc<Admin>>,
     Extension(session): Extension<Session>,
-    RawQuery(query): RawQuery,
+    query: Fields,
 ) -> Result<Response, Refused> {
     let app = &admin.app;
-    let query = Fields::read(query.unwrap_or_default().as_bytes());
     let (ledger, now) = (&app.ledger, app.clock.now());
     let range = Range::read(&query, "30d", now, ledger.report_zone())?;
     let plain = session.caller.role == crate::config::Role::Operator;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Extension;
-use axum::extract::RawQuery;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
 
@@ -14,12 +13,13 @@ use super::session::Session;
 use super::{Frame, Refused, Told, page, words};
 use crate::config::Role;
 use crate::http::api::Admin;
-use crate::http::payments::DecisionBody;
+use crate::http::payments::{DecisionBody, decide_one};
 use crate::http::problem::Problem;
-use crate::ledger::NewLink;
+use crate::ledger::book::State as Standing;
 use crate::ledger::story::Story;
-use crate::lookup::{CameTo, mask_email};
-use crate::ops::{self, Whom};
+use crate::ledger::{Decision, NewLink};
+use crate::lookup::CameTo;
+use crate::ops;
 
 /// How soon the page of a payment that is on its way is looked at again, in
 /// seconds.
@@ -82,7 +82,7 @@ struct TransactionRow {
     key: String,
     amount: String,
     customer: String,
-    state: String,
+    state: &'static str,
     note: Option<String>,
 }
 
@@ -101,9 +101,8 @@ pub(super) async fn show(
     State(admin): State<Arc<Admin>>,
     Extension(session): Extension<Session>,
     Path((source, id)): Path<(String, String)>,
-    RawQuery(query): RawQuery,
+    query: Fields,
 ) -> Result<Response, Refused> {
-    let query = Fields::read(query.unwrap_or_default().as_bytes());
     let told = query.one("done").and_then(done).map(|text| Told {
         well: true,
         text: text.to_owned(),
@@ -144,16 +143,11 @@ async fn story_page(
     });
     let transactions = story.transactions.iter().map(|transaction| {
         let row = &transaction.row;
-        let state = serde_json::to_value(row.state).unwrap_or_default();
-        let customer = match plain {
-            true => row.customer.value.clone(),
-            false => mask_email(&row.customer.value),
-        };
         TransactionRow {
             key: transaction.key.clone(),
             amount: words::money(row.currency, row.amount),
-            customer,
-            state: state.as_str().unwrap_or_default().replace('_', " "),
+            customer: row.customer.value.clone(),
+            state: row.state.words(),
             note: row.note.clone(),
         }
     });
@@ -176,13 +170,17 @@ fn can(story: &Story, frame: &Frame) -> Can {
     let Some(payment) = story.payment.as_ref().filter(|_| frame.operates) else {
         return Can::default();
     };
-    let is = |states: &[&str]| states.contains(&payment.state);
+    let moves = |decision: &Decision| {
+        let states = ops::states_for(decision);
+        states.iter().any(|state| state.word() == payment.state)
+    };
+    let customer = String::new();
     Can {
-        retry: is(&["failed", "unattributed"]),
-        skip: is(&["failed", "unattributed", "held", "waiting", "due"]),
-        release: is(&["held"]),
-        customer: is(&["held", "unattributed"]),
-        link: is(&["unattributed"]) && to_link(story).is_some(),
+        retry: moves(&Decision::Retry),
+        skip: moves(&Decision::Skip { leave: false }),
+        release: moves(&Decision::Accept),
+        customer: moves(&Decision::Customer { customer }),
+        link: payment.state == Standing::Unattributed.word() && to_link(story).is_some(),
     }
 }
 
@@ -209,7 +207,6 @@ pub(super) async fn decide(
     };
     match result {
         Ok(()) => {
-            admin.app.wake(&source);
             let place = address(&source, &payment_id);
             Ok(Redirect::to(&format!("{place}?done={}", words::part(&word))).into_response())
         }
@@ -241,15 +238,9 @@ async fn decision(
         policy: text("policy"),
         customer: text("customer"),
     };
-    let decision = body.decision(word)?;
-    let whom = Whom::One {
-        source: source.to_owned(),
-        payment_id: payment_id.to_owned(),
-    };
-    let said = admin.word(&session.caller, &body.reason);
-    let tally = ops::decide(&admin.app.ledger, whom, decision, said, false).await?;
-    let refused = tally.lines.into_iter().find_map(|line| line.refused);
-    refused.map_or(Ok(()), |why| Err(Problem::conflict(why)))
+    let of = (source, payment_id);
+    decide_one(admin, &session.caller, of, (word, &body)).await?;
+    Ok(())
 }
 
 async fn link(
@@ -262,16 +253,10 @@ async fn link(
         let text = fields.one(name).map(str::to_owned);
         text.ok_or_else(|| Problem::unprocessable(format!("\"{name}\" is empty")))
     };
-    let link = NewLink {
-        source: source.to_owned(),
-        kind: needed("kind")?,
-        external_id: needed("external_id")?,
-        customer_key: needed("customer_key")?,
-        amount: None,
-        replace: false,
-        move_forwarded: false,
-    };
+    let id = (needed("kind")?, needed("external_id")?);
+    let link = NewLink::new(source.to_owned(), id, needed("customer_key")?);
     let said = admin.word(&session.caller, fields.one("reason").unwrap_or_default());
     ops::link(&admin.app.ledger, link, said).await?;
+    admin.app.wake(source);
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Extension;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::response::Response;
 
 use super::form::Fields;
@@ -103,10 +103,9 @@ fn asked(query: &Fields) -> FilterText {
 pub(super) async fn show(
     State(admin): State<Arc<Admin>>,
     Extension(session): Extension<Session>,
-    RawQuery(query): RawQuery,
+    query: Fields,
 ) -> Result<Response, Refused> {
     let app = &admin.app;
-    let query = Fields::read(query.unwrap_or_default().as_bytes());
     let asked = asked(&query);
     let plain = session.caller.role == Role::Operator;
     let (filter, limit) = asked.read(app.clock.now(), plain)?;

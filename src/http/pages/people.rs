@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Extension;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::response::Response;
 
 use super::chart;
@@ -62,7 +62,7 @@ struct Row {
 pub(super) async fn customers(
     State(admin): State<Arc<Admin>>,
     Extension(session): Extension<Session>,
-    RawQuery(query): RawQuery,
+    query: Fields,
 ) -> Result<Response, Refused> {
     show(&admin, &session, query, By::Customer).await
 }
@@ -70,7 +70,7 @@ pub(super) async fn customers(
 pub(super) async fn partners(
     State(admin): State<Arc<Admin>>,
     Extension(session): Extension<Session>,
-    RawQuery(query): RawQuery,
+    query: Fields,
 ) -> Result<Response, Refused> {
     show(&admin, &session, query, By::Partner).await
 }
@@ -78,11 +78,10 @@ pub(super) async fn partners(
 async fn show(
     admin: &Admin,
     session: &Session,
-    query: Option<String>,
+    query: Fields,
     by: By,
 ) -> Result<Response, Refused> {
     let app = &admin.app;
-    let query = Fields::read(query.unwrap_or_default().as_bytes());
     let ledger = &app.ledger;
     let range = Range::read(&query, "90d", app.clock.now(), ledger.report_zone())?;
     // Keys are masked only once they have found their trend.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Extension;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 
@@ -87,10 +87,9 @@ fn asked(query: &Fields) -> Result<(&'static str, &'static str, By, Basis), Usag
 pub(super) async fn show(
     State(admin): State<Arc<Admin>>,
     Extension(session): Extension<Session>,
-    RawQuery(query): RawQuery,
+    query: Fields,
 ) -> Result<Response, Refused> {
     let app = &admin.app;
-    let query = Fields::read(query.unwrap_or_default().as_bytes());
     let range = Range::read(&query, "365d", app.clock.now(), app.ledger.report_zone())?;
     let (word, by_name, by, basis) = asked(&query)?;
     let question = Question {
@@ -149,10 +148,9 @@ pub(super) async fn show(
 pub(super) async fn csv(
     State(admin): State<Arc<Admin>>,
     Extension(session): Extension<Session>,
-    RawQuery(query): RawQuery,
+    query: Fields,
 ) -> Result<Response, Refused> {
     let app = &admin.app;
-    let query = Fields::read(query.unwrap_or_default().as_bytes());
     let text = |name: &str| query.one(name).map(str::to_owned);
     let asked = ReportText {
         by: text("by"),

@@ -7,14 +7,14 @@ use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
 use http::header::SET_COOKIE;
 use secrecy::SecretString;
 
 use super::form::{Fields, Sent};
 use super::session::is_foreign;
-use super::{Refused, Shell, assets, words};
+use super::{Refused, Shell, page, words};
 use crate::config::Role;
 use crate::http::api::Admin;
 use crate::http::problem::Problem;
@@ -25,20 +25,6 @@ struct SignInPage {
     next: String,
     why: Option<String>,
     no_tokens: bool,
-}
-
-impl SignInPage {
-    fn style(&self) -> String {
-        assets::place("style.css")
-    }
-
-    fn script(&self) -> String {
-        assets::place("page.js")
-    }
-
-    fn icon(&self) -> String {
-        assets::place("icon.svg")
-    }
 }
 
 /// Where somebody goes who is not signed in; `reads` is false where a form was
@@ -73,26 +59,21 @@ fn show_with(
     why: Option<String>,
     status: StatusCode,
 ) -> Result<Response, Refused> {
-    let page = SignInPage {
+    let shown = SignInPage {
         next: ours(next),
         why,
         no_tokens: admin.app.config.http.tokens.is_empty(),
     };
-    match page.render() {
-        Ok(html) => Ok((status, Html(html)).into_response()),
-        Err(_) => Err(Refused(Problem::unavailable(
-            "the page cannot be shown",
-            60,
-        ))),
-    }
+    let mut response = page(&shown)?;
+    *response.status_mut() = status;
+    Ok(response)
 }
 
 /// The form.
 pub(super) async fn show(
     State(admin): State<Arc<Admin>>,
-    axum::extract::RawQuery(query): axum::extract::RawQuery,
+    query: Fields,
 ) -> Result<Response, Refused> {
-    let query = Fields::read(query.unwrap_or_default().as_bytes());
     let why = query
         .has("ended")
         .then(|| "The session was over, and nothing was done. Sign in and do it again.".to_owned());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Extension;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::form::{Fields, Sent};
@@ -144,10 +144,9 @@ fn group(group: &Group, operates: bool) -> GroupRow {
 pub(super) async fn show(
     State(admin): State<Arc<Admin>>,
     Extension(session): Extension<Session>,
-    RawQuery(query): RawQuery,
+    query: Fields,
 ) -> Result<Response, Refused> {
     let app = &admin.app;
-    let query = Fields::read(query.unwrap_or_default().as_bytes());
     let text = |name: &str| query.one(name).map(str::to_owned);
     let asked = UnattributedText {
         source: text("source"),
@@ -194,15 +193,7 @@ fn links(fields: &Fields, source: &str) -> Result<Vec<NewLink>, Problem> {
         0 => Err(Problem::unprocessable("no customer key was written")),
         1..=LINKS_MOST => Ok(links
             .into_iter()
-            .map(|((kind, external_id), customer_key)| NewLink {
-                source: source.to_owned(),
-                kind,
-                external_id,
-                customer_key,
-                amount: None,
-                replace: false,
-                move_forwarded: false,
-            })
+            .map(|(id, customer_key)| NewLink::new(source.to_owned(), id, customer_key))
             .collect()),
         _ => Err(Problem::unprocessable(format!(
             "link {LINKS_MOST} ids at most at once"
