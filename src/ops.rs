@@ -189,7 +189,7 @@ fn mask_payment(payment: &mut PaymentView) {
 }
 
 /// Hides every email address in a sentence.
-fn mask_words(sentence: &str) -> String {
+pub(crate) fn mask_words(sentence: &str) -> String {
     let words: Vec<String> = sentence.split(' ').map(lookup::mask_email).collect();
     words.join(" ")
 }

@@ -84,7 +84,7 @@ struct Row {
 struct Came {
     format: String,
     counts: Vec<(&'static str, String, bool)>,
-    stopped: Option<String>,
+    broken: Option<String>,
     due: String,
     any_due: bool,
     destination: String,
@@ -162,7 +162,7 @@ fn came(result: &Value) -> Came {
     Came {
         format: result["format"].as_str().unwrap_or_default().to_owned(),
         counts: counts.into(),
-        stopped: result["stopped"].as_str().map(str::to_owned),
+        broken: result["broken"].as_str().map(str::to_owned),
         due: words::counted(due, "payment", "payments"),
         any_due: due > 0,
         destination: result["destination"]
@@ -240,9 +240,7 @@ fn mask(view: &mut ImportView) {
         for line in lines {
             for name in ["customer_key", "reason"] {
                 if let Some(text) = line[name].as_str() {
-                    let masked: Vec<String> =
-                        text.split(' ').map(crate::lookup::mask_email).collect();
-                    line[name] = masked.join(" ").into();
+                    line[name] = crate::ops::mask_words(text).into();
                 }
             }
         }
