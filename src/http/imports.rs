@@ -204,11 +204,14 @@ async fn write(
 )]
 async fn list(
     State(admin): State<Arc<Admin>>,
+    Extension(caller): Extension<Caller>,
     page: Result<Query<PageText>, QueryRejection>,
 ) -> Result<Json<ImportList>, Problem> {
     let Query(page) = page.map_err(|error| Problem::bad_request(error.body_text()))?;
     let (cursor, limit) = (page.cursor.as_deref(), page.limit.as_deref());
-    Ok(Json(imports::imports(&admin.app, cursor, limit).await?))
+    let plain = caller.role == Role::Operator;
+    let list = imports::imports(&admin.app, cursor, limit, plain).await?;
+    Ok(Json(list))
 }
 
 /// One file and how far it is.
@@ -221,9 +224,11 @@ async fn list(
 )]
 async fn show(
     State(admin): State<Arc<Admin>>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Json<ImportView>, Problem> {
-    Ok(Json(imports::import(&admin.app, &id).await?.1))
+    let plain = caller.role == Role::Operator;
+    Ok(Json(imports::import(&admin.app, &id, plain).await?))
 }
 
 /// The report as CSV, as far as it is written.
@@ -238,7 +243,7 @@ pub(super) async fn report(
     State(admin): State<Arc<Admin>>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let (arrived, _) = imports::import(&admin.app, &id).await?;
+    let arrived = imports::arrived(&admin.app, &id).await?;
     let path = admin.app.imports.report(&arrived);
     let file = tokio::fs::File::open(&path)
         .await

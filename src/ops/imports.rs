@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{ListError, UsageError, page_length};
+use super::{ListError, UsageError, mask_words, page_length};
 use crate::app::App;
 use crate::import::queue::SaidOfFile;
 use crate::import::view::view;
@@ -144,7 +144,7 @@ pub struct ImportList {
     pub next_cursor: Option<String>,
 }
 
-/// A page of the files that came.
+/// A page of the files that came. Email addresses are masked unless `plain`.
 ///
 /// # Errors
 /// [`UsageError`] for a cursor or a length that is none, else as the ledger's.
@@ -152,6 +152,7 @@ pub async fn imports(
     app: &App,
     cursor: Option<&str>,
     limit: Option<&str>,
+    plain: bool,
 ) -> Result<ImportList, ListError> {
     let limit = page_length(limit)?;
     let before = cursor.map(str::parse::<i64>).transpose();
@@ -162,6 +163,9 @@ pub async fn imports(
         if let Some(result) = view.result.as_mut().and_then(Value::as_object_mut) {
             result.retain(|name, _| !LONG.contains(&name.as_str()));
         }
+        if !plain {
+            mask(&mut view);
+        }
         view
     });
     Ok(ImportList {
@@ -170,14 +174,46 @@ pub async fn imports(
     })
 }
 
-/// One file, by its number.
+/// One file, by its number. Email addresses are masked unless `plain`.
 ///
 /// # Errors
 /// [`LedgerError::NotFound`] also where it is no number.
-pub async fn import(app: &App, id: &str) -> Result<(Arrived, ImportView), LedgerError> {
+pub async fn import(app: &App, id: &str, plain: bool) -> Result<ImportView, LedgerError> {
+    let mut view = ImportView::of(app, &arrived(app, id).await?);
+    if !plain {
+        mask(&mut view);
+    }
+    Ok(view)
+}
+
+/// The file itself, by its number.
+///
+/// # Errors
+/// As [`import`].
+pub(crate) async fn arrived(app: &App, id: &str) -> Result<Arrived, LedgerError> {
     let number = id.parse::<i64>();
     let number = number.map_err(|_| LedgerError::NotFound("there is no such import".to_owned()))?;
-    let arrived = app.ledger.import(number).await?;
-    let view = ImportView::of(app, &arrived);
-    Ok((arrived, view))
+    app.ledger.import(number).await
+}
+
+/// Hides email addresses in what came of a file.
+fn mask(view: &mut ImportView) {
+    view.reason = view.reason.as_deref().map(mask_words);
+    let Some(result) = &mut view.result else {
+        return;
+    };
+    let hide = |place: &mut Value| {
+        if let Some(text) = place.as_str() {
+            *place = mask_words(text).into();
+        }
+    };
+    result.get_mut("broken").into_iter().for_each(hide);
+    for list in LONG {
+        let lines = result.get_mut(list).and_then(Value::as_array_mut);
+        for line in lines.into_iter().flatten() {
+            for name in ["customer_key", "payment_id", "reason"] {
+                line.get_mut(name).into_iter().for_each(hide);
+            }
+        }
+    }
 }

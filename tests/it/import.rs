@@ -319,6 +319,17 @@ async fn a_file_by_the_api_is_tried_imported_and_forwarded() {
     let sum: i64 = there.iter().map(|row| row.amount).sum();
     assert_eq!(sum, 4_499 + 1_200);
 
+    let named = "payment_id,customer_key,amount,currency,occurred_at\n\
+                 ch_9,bob@example.com,100,USD,2026-05-01\n";
+    let (_, begun) = send(&running, query, OPERATOR, named).await;
+    let path = format!("/api/v1/imports/{}", begun["id"].as_str().unwrap());
+    ended(&running, begun["id"].as_str().unwrap()).await;
+    let (_, whole) = ask(&running, &path, OPERATOR).await;
+    assert!(whole.contains("bob@example.com"), "{whole}");
+    let (_, masked) = ask(&running, &path, VIEWER).await;
+    assert!(masked.contains("b***@***.com"), "{masked}");
+    assert!(!masked.contains("bob@"), "{masked}");
+
     let (_, refused) = send(&running, query, OPERATOR, "a,b\n1,2\n").await;
     let refused = ended(&running, refused["id"].as_str().unwrap()).await;
     assert_eq!(refused["state"], "failed", "{refused}");
