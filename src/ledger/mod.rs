@@ -23,6 +23,7 @@ mod people;
 mod reads;
 mod revenue;
 pub mod rows;
+mod sql;
 mod sqlite;
 mod state;
 pub mod story;

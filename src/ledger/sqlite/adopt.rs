@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::params;
+use crate::ledger::sql::params;
 
 use super::record::Place;
 use super::stand::Folded;
@@ -256,6 +256,7 @@ impl Tx<'_> {
             "INSERT INTO payments (source, payment_id, scope, destination, occurred_at, first_seen,
                  changed_at, state, reason)
              VALUES (?1, ?2, '', ?3, ?4, ?5, ?5, 'waiting', 'just read back')",
+            "payment",
             params![
                 source_row,
                 id,
@@ -422,7 +423,7 @@ impl Tx<'_> {
         detail: &str,
         made_for: &str,
     ) -> Result<(), LedgerError> {
-        self.insert(
+        self.run(
             "INSERT INTO decisions (payment, kind, detail, who, why, at, made_for)
              VALUES (?1, ?2, ?3, ?4, '', ?5, ?6)",
             params![payment, kind, detail, WHO, self.now.ms(), made_for],

@@ -106,13 +106,8 @@ impl Store {
         if self.shared.serving {
             return Ok(());
         }
-        self.write(|tx| {
-            tx.conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
-            let wal = "wal_autocheckpoint";
-            tx.conn.pragma_update(None, wal, CHECKPOINT_PAGES)?;
-            Ok(())
-        })
-        .await
+        self.write(|tx| tx.work_on_much(CACHE_KIB, CHECKPOINT_PAGES))
+            .await
     }
 }
 
@@ -195,7 +190,7 @@ impl Tx<'_> {
             self.run("SAVEPOINT one_row", [])?;
             match self.batch(&desk, &[row]) {
                 Ok(recorded) => recorded.tell(&mut taken),
-                Err(error) if is_fault(&error) || self.conn.is_autocommit() => return Err(error),
+                Err(error) if is_fault(&error) || self.is_lost() => return Err(error),
                 Err(error) => {
                     self.run("ROLLBACK TO one_row", [])?;
                     taken.told.push(RowTold {

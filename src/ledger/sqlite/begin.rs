@@ -4,7 +4,7 @@
 //! it leaves behind is unknown, and an unknown row allows nothing but a
 //! read-back: that is the claim, and what keeps a payment safe.
 
-use rusqlite::params;
+use crate::ledger::sql::params;
 
 use super::stand::{CALL, Folded, READ_BACK};
 use super::tx::{Tx, by_word, word_of};
@@ -181,6 +181,7 @@ impl Tx<'_> {
         let attempt = self.insert(
             "INSERT INTO attempts (payment, seq, call, amount, begun_at, deadline)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "attempt",
             params![
                 row.payment,
                 seq,

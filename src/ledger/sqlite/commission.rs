@@ -5,7 +5,7 @@
 //! customer belongs to now: it is paid to whom it was earned by. Nothing here
 //! writes.
 
-use rusqlite::{Row as SqlRow, params};
+use crate::ledger::sql::{Row as SqlRow, params};
 
 use super::report::{put, range};
 use super::tx::{Tx, from_word};
@@ -76,7 +76,7 @@ pub(super) fn by(by: By) -> String {
     )
 }
 
-fn read_whose(row: &SqlRow<'_>) -> rusqlite::Result<Whose> {
+fn read_whose(row: &SqlRow<'_>) -> Result<Whose, LedgerError> {
     Ok(Whose {
         destination: row.get(0)?,
         customer: row.get(1)?,

@@ -5,7 +5,7 @@
 //! by that. Nothing here calls the destination, and nothing moves money: a
 //! correction writes down what is true there, and the plan decides.
 
-use rusqlite::params;
+use crate::ledger::sql::{Row as SqlRow, params};
 
 use super::tx::{Tx, from_word};
 use super::{LedgerError, Store};
@@ -100,7 +100,7 @@ const OURS: &str = "SELECT payment, seq, sources.name, payment_id, transactions.
                AND call <> 'confirm'), key
     FROM transactions JOIN payments USING (payment) JOIN sources USING (source)";
 
-fn read_ours(row: &rusqlite::Row<'_>) -> rusqlite::Result<(Ours, String)> {
+fn read_ours(row: &SqlRow<'_>) -> Result<(Ours, String), LedgerError> {
     let ours = Ours {
         payment: row.get(0)?,
         seq: row.get(1)?,

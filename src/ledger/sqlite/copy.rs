@@ -7,17 +7,16 @@
 use std::fs::File;
 use std::path::Path;
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
+use super::opening::SERVED_AT;
 use super::tx::Tx;
 use super::{LedgerError, Store, classify, schema};
+use crate::ledger::sql::params;
 use crate::time::Time;
 
 /// When the copy was made, in milliseconds; stands in copies only.
 const COPIED_AT: &str = "copied_at";
-
-/// When somebody last began to serve, in milliseconds.
-const SERVED_AT: &str = "served_at";
 
 const SET_META: &str = "INSERT INTO meta (name, value) VALUES (?1, ?2)
     ON CONFLICT (name) DO UPDATE SET value = excluded.value";
@@ -45,12 +44,15 @@ impl Tx<'_> {
     /// When the copy was made, where a destination must not be called because
     /// this is one.
     pub(super) fn copied_at(&self, destination: &str) -> Result<Option<Time>, LedgerError> {
-        self.one(
-            "SELECT CAST(value AS INTEGER) FROM meta WHERE name = ?2 AND NOT EXISTS
-             (SELECT 1 FROM destinations WHERE name = ?1 AND adopted_at IS NOT NULL)",
-            params![destination, COPIED_AT],
-            |row| Ok(Time(row.get(0)?)),
-        )
+        let adopted: Option<i64> = self.one(
+            "SELECT 1 FROM destinations WHERE name = ?1 AND adopted_at IS NOT NULL",
+            [destination],
+            |row| row.get(0),
+        )?;
+        match adopted {
+            Some(_) => Ok(None),
+            None => self.meta_time(COPIED_AT),
+        }
     }
 
     /// Whether a destination must not be called.
@@ -69,18 +71,8 @@ impl Tx<'_> {
 
     /// When somebody last began to serve on this ledger.
     pub(super) fn served_at(&self) -> Result<Option<Time>, LedgerError> {
-        self.one(
-            "SELECT CAST(value AS INTEGER) FROM meta WHERE name = ?1",
-            [SERVED_AT],
-            |row| Ok(Time(row.get(0)?)),
-        )
+        self.meta_time(SERVED_AT)
     }
-}
-
-/// Writes down that somebody begins to serve.
-pub(super) fn note_serving(conn: &Connection, now: Time) -> Result<(), LedgerError> {
-    conn.execute(SET_META, params![SERVED_AT, now.ms().to_string()])?;
-    Ok(())
 }
 
 /// Copies the ledger `from` into the file `to`, which must not be there yet. The
@@ -122,7 +114,7 @@ fn mark(copy: &Path, now: Time) -> Result<(), LedgerError> {
     conn.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     let tx = conn.unchecked_transaction()?;
-    tx.execute(SET_META, params![COPIED_AT, now.ms().to_string()])?;
+    tx.execute(SET_META, [COPIED_AT, &now.ms().to_string()])?;
     tx.execute(
         "UPDATE destinations SET adopted_at = NULL, lost_at = NULL",
         [],

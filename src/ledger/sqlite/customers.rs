@@ -4,7 +4,7 @@
 //! A 404 blocks the customer, not one payment: one probe is made for all of its
 //! payments, and whoever waited goes on when it is answered.
 
-use rusqlite::params;
+use crate::ledger::sql::params;
 
 use super::begin::{LOOKS_MOST, REPORT_MS};
 use super::stand::CALL;

@@ -7,25 +7,18 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use super::stand::Folded;
 use super::tx::{Tx, by_word};
-use crate::day::{Day, Zone};
+use crate::day::Day;
 use crate::daybook::{self, Daybook};
+use crate::ledger::LedgerError;
 use crate::ledger::book::Book;
 use crate::ledger::revenue::revenue;
-use crate::ledger::{AllTerms, LedgerError};
+use crate::ledger::sql::{ToValue, params, unexpected};
 use crate::money::Minor;
 use crate::position;
-use crate::time::Time;
-
-/// The zone of a ledger's days, by name.
-const REPORT_ZONE: &str = "report_zone";
-
-/// Stands once the payments of an older ledger were booked.
-const DAYS_FILLED: &str = "days_filled";
 
 /// Payments that are booked at a time where a ledger is filled: enough that one
 /// day's row is written once for many, little enough to hold.
@@ -312,8 +305,8 @@ impl Tx<'_> {
         &self,
         table: &Statements,
         row: &Row,
-        all: &[&dyn rusqlite::ToSql],
-        key: &[&dyn rusqlite::ToSql],
+        all: &[&dyn ToValue],
+        key: &[&dyn ToValue],
     ) -> Result<(), LedgerError> {
         let fields = row.fields();
         if fields == Row::default().fields() {
@@ -335,7 +328,7 @@ impl Tx<'_> {
 
     /// Books every payment of a ledger that was kept before there were roll-ups. One
     /// that is booked is left alone: what is filled twice is counted once.
-    fn fill_days(&self) -> Result<(), LedgerError> {
+    pub(super) fn fill_days(&self) -> Result<(), LedgerError> {
         let mut after = 0;
         loop {
             let page = self.all(
@@ -429,62 +422,7 @@ pub(super) fn read(text: Option<&str>) -> Result<Option<Booked>, LedgerError> {
     read.map_err(|error| LedgerError::Unusable(format!("payments.booked: {error}")))
 }
 
-/// Gives a ledger the zone of its days for good, or refuses another one: days
-/// that were added up in one zone cannot be told apart in another.
-pub(super) fn settle_zone(conn: &Connection, zone: &Zone) -> Result<(), LedgerError> {
-    conn.execute(
-        "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING",
-        params![REPORT_ZONE, zone.name()],
-    )?;
-    let settled: String = conn.query_row(
-        "SELECT value FROM meta WHERE name = ?1",
-        [REPORT_ZONE],
-        |row| row.get(0),
-    )?;
-    match settled == zone.name() {
-        true => Ok(()),
-        false => Err(LedgerError::Unusable(format!(
-            "ledger.report_zone: this ledger counts its days in {settled}, which stays as it is; \
-             write report_zone = \"{settled}\" and ask for days in {} with report --zone",
-            zone.name()
-        ))),
-    }
-}
-
-/// Fills the roll-ups of a ledger that has none yet, in one transaction.
-pub(super) fn fill(
-    conn: &mut Connection,
-    terms: &AllTerms,
-    zone: &Zone,
-    now: Time,
-) -> Result<(), LedgerError> {
-    let filled = "SELECT 1 FROM meta WHERE name = ?1";
-    let known = |conn: &Connection| conn.query_row(filled, [DAYS_FILLED], |_| Ok(())).optional();
-    if known(conn)?.is_some() {
-        return Ok(());
-    }
-    let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    // Another process may have been first.
-    if known(&tx)?.is_none() {
-        let payments = tx
-            .query_row("SELECT 1 FROM payments LIMIT 1", [], |_| Ok(()))
-            .optional()?;
-        if payments.is_some() {
-            tracing::info!(
-                "the sums that reports read are made from all payments; this takes a while"
-            );
-        }
-        Tx::new(&tx, terms, zone, now).fill_days()?;
-        tx.execute(
-            "INSERT INTO meta (name, value) VALUES (?1, ?2)",
-            params![DAYS_FILLED, now.ms().to_string()],
-        )?;
-    }
-    tx.commit()?;
-    Ok(())
-}
-
 /// The day with this number, where the ledger wrote it.
-pub(super) fn day(number: i64) -> rusqlite::Result<Day> {
-    Day::from_number(number).ok_or(rusqlite::Error::InvalidQuery)
+pub(super) fn day(number: i64) -> Result<Day, LedgerError> {
+    Day::from_number(number).ok_or_else(|| unexpected("a word"))
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Row as SqlRow, params, params_from_iter};
+use crate::ledger::sql::{Row as SqlRow, params};
 
 use super::list::Order;
 use super::tx::Tx;
@@ -70,7 +70,7 @@ struct Head {
     customer_key: Option<String>,
 }
 
-fn read_head(row: &SqlRow<'_>) -> rusqlite::Result<Head> {
+fn read_head(row: &SqlRow<'_>) -> Result<Head, LedgerError> {
     Ok(Head {
         payment: row.get(0)?,
         payment_id: row.get(1)?,
@@ -88,15 +88,14 @@ impl Tx<'_> {
             "SELECT DISTINCT field FROM clues JOIN payments USING (payment)
              WHERE {condition} ORDER BY field"
         );
-        let mut clues: Vec<String> =
-            self.all(&sql, params_from_iter(values.clone()), |row| row.get(0))?;
+        let mut clues: Vec<String> = self.all(&sql, values.as_slice(), |row| row.get(0))?;
         // They are made again from the clue itself.
         clues.retain(|field| !field.ends_with(PART));
         let sql = format!(
             "SELECT DISTINCT kind, money FROM aliases JOIN payments USING (payment)
              WHERE {condition} ORDER BY kind, money"
         );
-        let aliases = self.all(&sql, params_from_iter(values), |row| {
+        let aliases = self.all(&sql, values.as_slice(), |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?;
         Ok(ExportColumns { clues, aliases })
@@ -109,7 +108,7 @@ impl Tx<'_> {
             "SELECT {HEAD} FROM payments NOT INDEXED
              WHERE payment > {after} AND {condition} ORDER BY payment LIMIT {PAGE}"
         );
-        let heads = self.all(&sql, params_from_iter(values), read_head)?;
+        let heads = self.all(&sql, values.as_slice(), read_head)?;
         let next = heads
             .last()
             .filter(|_| heads.len() == PAGE)

@@ -1,6 +1,6 @@
 //! The list of files that came by the API.
 
-use rusqlite::{Row, params};
+use crate::ledger::sql::{Row, params};
 
 use super::{LedgerError, Store};
 use crate::ledger::imports::{Arrived, NewImport};
@@ -15,6 +15,7 @@ impl Store {
             tx.insert(
                 "INSERT INTO imports (source, spool, said, who, said_at, state)
                  VALUES (?1, ?2, ?3, ?4, ?5, 'waiting')",
+                "import",
                 params![new.source, new.spool, new.said, new.who, tx.now.ms()],
             )
         })
@@ -92,7 +93,7 @@ fn newest() -> String {
     format!("SELECT {COLUMNS} FROM imports WHERE import < ?1 ORDER BY import DESC LIMIT ?2")
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Arrived> {
+fn read(row: &Row<'_>) -> Result<Arrived, LedgerError> {
     Ok(Arrived {
         import: row.get(0)?,
         source: row.get(1)?,

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::params;
+use crate::ledger::sql::{Row as SqlRow, params};
 
 use super::record::{Origin, Place};
 use super::stand::Folded;
@@ -442,7 +442,7 @@ struct Known {
     due_at: Option<Time>,
 }
 
-fn read_told(row: &rusqlite::Row<'_>) -> rusqlite::Result<Known> {
+fn read_told(row: &SqlRow<'_>) -> Result<Known, LedgerError> {
     Ok(Known {
         state: row.get(0)?,
         kind: row.get(1)?,

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Row as SqlRow, params};
+use crate::ledger::sql::{Row as SqlRow, params};
 
 use super::record::{Origin, Place};
 use super::tx::Tx;
@@ -347,7 +347,7 @@ pub(super) fn links_of() -> String {
     )
 }
 
-fn read_link(source: &str, row: &SqlRow<'_>) -> rusqlite::Result<(LinkView, LinkPlace)> {
+fn read_link(source: &str, row: &SqlRow<'_>) -> Result<(LinkView, LinkPlace), LedgerError> {
     let currency: Option<String> = row.get(2)?;
     let place = LinkPlace {
         scope: row.get(5)?,

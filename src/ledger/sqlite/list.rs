@@ -6,8 +6,7 @@
 
 use std::cmp::Reverse;
 
-use rusqlite::types::Value;
-use rusqlite::{Row as SqlRow, params};
+use crate::ledger::sql::{Owned as Value, Row as SqlRow, params};
 
 use super::tx::Tx;
 use super::{LedgerError, Store};
@@ -328,7 +327,7 @@ fn sql_limit(limit: usize) -> Value {
     Value::from(i64::try_from(limit).unwrap_or(i64::MAX))
 }
 
-fn read_place(row: &SqlRow<'_>) -> rusqlite::Result<Place> {
+fn read_place(row: &SqlRow<'_>) -> Result<Place, LedgerError> {
     Ok(Place {
         moved_at: Time(row.get(0)?),
         payment: row.get(1)?,

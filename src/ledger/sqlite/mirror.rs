@@ -5,7 +5,7 @@
 //! between two pages costs one page. Nothing here changes what is true about a
 //! payment: a customer that became known only lets it go on.
 
-use rusqlite::params;
+use crate::ledger::sql::params;
 
 use super::mirrored::Released;
 use super::tx::{Tx, from_word};
@@ -285,7 +285,7 @@ impl Tx<'_> {
              FROM mirror_reads WHERE destination = ?1 AND kind = ?2",
             params![destination, list.word()],
             |row| {
-                let time = |at| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(at)?.map(Time));
+                let time = |at| Ok::<_, LedgerError>(row.get::<_, Option<i64>>(at)?.map(Time));
                 let (began_at, since) = (time(1)?, time(2)?);
                 let (list, after): (List, Option<String>) = (from_word(row.get(0)?)?, row.get(3)?);
                 Ok(Kept {

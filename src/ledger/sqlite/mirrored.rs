@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::params;
+use crate::ledger::sql::params;
 
 use super::LedgerError;
 use super::stand::CALL;

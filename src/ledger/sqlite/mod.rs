@@ -22,6 +22,7 @@ mod list;
 mod mirror;
 mod mirrored;
 mod newcomers;
+mod opening;
 mod people;
 mod presume;
 mod read;
@@ -50,12 +51,12 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, TransactionBehavior};
 
 use super::{AllTerms, LedgerError, Opening, sqlite_path};
 use crate::day::Zone;
 use crate::time::{Clock, Time};
-use tx::Tx;
+use tx::{Conn, Tx};
 use writer::{Sort, Writer};
 
 /// Connections kept for reading. Pages and commands read little; more would
@@ -122,22 +123,15 @@ impl Store {
         };
         let mut conn = schema::connect(&path)?;
         schema::migrate(&mut conn)?;
-        schema::name_sources(&conn, &opening.terms, opening.clock.now())?;
-        let zone = opening.report_zone;
-        days::settle_zone(&conn, &zone)?;
-        days::fill(&mut conn, &opening.terms, &zone, opening.clock.now())?;
-        if opening.serve {
-            schema::free_claims(&conn, opening.clock.now())?;
-            copy::note_serving(&conn, opening.clock.now())?;
-        }
         let shared = Arc::new(Shared {
             terms: opening.terms,
-            zone,
+            zone: opening.report_zone,
             clock: opening.clock,
             serving: opening.serve,
             trouble: Mutex::new(None),
             damaged: AtomicBool::new(false),
         });
+        at_once(&mut conn, &shared, |tx| tx.make_ready(shared.serving))?;
         let writer = Writer::start(conn, path.clone(), Arc::clone(&shared))?;
         Ok(Store {
             writer,
@@ -219,7 +213,12 @@ impl Store {
             };
             let snapshot = conn.unchecked_transaction().map_err(classify)?;
             let now = shared.clock.now();
-            let answer = verb(&Tx::new(&snapshot, &shared.terms, &shared.zone, now));
+            let answer = verb(&Tx::new(
+                Conn::Sqlite(&snapshot),
+                &shared.terms,
+                &shared.zone,
+                now,
+            ));
             drop(snapshot);
             answer.map(|answer| (conn, answer))
         };
@@ -255,15 +254,25 @@ impl Store {
         provider: &str,
         word: &str,
     ) -> Result<Option<Time>, LedgerError> {
-        let conn = schema::connect(&self.path)?;
-        let now = self.shared.clock.now();
-        schema::switched_at(
-            &conn,
-            (source, provider),
-            word,
-            self.shared.serving.then_some(now),
-        )
+        let mut conn = schema::connect(&self.path)?;
+        at_once(&mut conn, &self.shared, |tx| {
+            tx.switched_at((source, provider), word, self.shared.serving)
+        })
     }
+}
+
+/// Runs `verb` in a transaction of its own, before there is a writer or beside it.
+fn at_once<T>(
+    conn: &mut Connection,
+    shared: &Shared,
+    verb: impl FnOnce(&Tx<'_>) -> Result<T, LedgerError>,
+) -> Result<T, LedgerError> {
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let now = shared.clock.now();
+    let tx = Tx::new(Conn::Sqlite(&transaction), &shared.terms, &shared.zone, now);
+    let done = verb(&tx)?;
+    transaction.commit()?;
+    Ok(done)
 }
 
 /// A lock whose holder panicked is still good here: the values are replaced whole.

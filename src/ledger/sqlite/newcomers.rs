@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use rusqlite::params;
+use crate::ledger::sql::params;
 
 use super::LedgerError;
 use super::days;
@@ -184,7 +184,7 @@ impl Tx<'_> {
             self.add_fact(payment, fact, origin, None)?;
         }
         for (field, (version, value)) in &told.clues {
-            self.insert(
+            self.run(
                 "INSERT INTO clues (payment, field, value, version) VALUES (?1, ?2, ?3, ?4)",
                 params![payment, field, value, version],
             )?;
@@ -205,7 +205,7 @@ impl Tx<'_> {
             .aliases
             .sort_by(|(a, ..), (b, ..)| (&a.id, &a.kind).cmp(&(&b.id, &b.kind)));
         for (alias, scope, payment) in newcomers.aliases {
-            self.insert(
+            self.run(
                 "INSERT INTO aliases (provider, scope, kind, id, payment, money)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
                 params![

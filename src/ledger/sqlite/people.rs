@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::params;
+use crate::ledger::sql::params;
 
 use super::list::Order;
 use super::record::Origin;
@@ -121,7 +121,7 @@ impl Tx<'_> {
             Decision::Skip { leave: true } => "leave".to_owned(),
             _ => String::new(),
         };
-        self.insert(
+        self.run(
             "INSERT INTO decisions (payment, kind, detail, who, why, at, made_for)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             params![
@@ -314,7 +314,7 @@ impl Tx<'_> {
                 "UPDATE facts SET payment = ?2, ref_kind = NULL, ref_id = NULL WHERE fact = ?1",
                 [fact, payment],
             )?;
-            self.insert(
+            self.run(
                 "INSERT INTO decisions (payment, kind, detail, who, why, at, made_for)
                  VALUES (?1, 'attach', ?2, ?3, ?4, ?5, '')",
                 params![payment, id, word.who, word.why, word.at.ms()],

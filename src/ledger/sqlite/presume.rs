@@ -5,7 +5,7 @@
 //! back like any other before anything else is done for its payment. Where the
 //! list was read long enough after the loss, nothing is presumed.
 
-use rusqlite::params;
+use crate::ledger::sql::params;
 
 use super::LedgerError;
 use super::stand::Folded;
@@ -90,7 +90,7 @@ impl Tx<'_> {
     ) -> Result<(), LedgerError> {
         let confirm_after_ms = self.terms(&folded.row.source)?.confirm_after_ms;
         self.write_intent(folded, seq, transaction)?;
-        self.insert(
+        self.run(
             "INSERT INTO attempts (payment, seq, call, amount, begun_at, deadline, ended_at, outcome)
              VALUES (?1, ?2, 'post', ?3, ?4, ?5, ?6, 'presumed')",
             params![

@@ -3,8 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::types::Value;
-use rusqlite::{Row as SqlRow, params};
+use crate::ledger::sql::{Owned as Value, Row as SqlRow, params, unexpected};
 
 use super::tx::{Tx, from_word};
 use super::{LedgerError, Store};
@@ -153,7 +152,7 @@ impl Tx<'_> {
     }
 }
 
-fn read_view(row: &SqlRow<'_>) -> rusqlite::Result<PaymentView> {
+fn read_view(row: &SqlRow<'_>) -> Result<PaymentView, LedgerError> {
     let currency: Option<String> = row.get(6)?;
     let state: String = row.get(10)?;
     let gross: Option<Minor> = row.get(7)?;
@@ -174,7 +173,7 @@ fn read_view(row: &SqlRow<'_>) -> rusqlite::Result<PaymentView> {
             .map(|(gross, reversed)| gross - reversed),
         forwarded: row.get(9)?,
         state: crate::ledger::book::State::from_word(&state)
-            .ok_or(rusqlite::Error::InvalidQuery)?
+            .ok_or_else(|| unexpected("a word"))?
             .word(),
         reason: row.get(11)?,
         occurred_at: Time(row.get(12)?).to_string(),

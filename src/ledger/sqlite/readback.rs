@@ -4,7 +4,7 @@
 //! begun long enough after the call could last have been sent is believed when
 //! it does not show a row.
 
-use rusqlite::params;
+use crate::ledger::sql::{params, unexpected};
 
 use super::settle::FIRST_READ_BACK_MS;
 use super::stand::{CALL, READ_BACK};
@@ -130,6 +130,7 @@ impl Tx<'_> {
         let attempt = self.insert(
             "INSERT INTO attempts (payment, seq, call, amount, begun_at, deadline)
              VALUES (?1, ?2, 'confirm', ?3, ?4, ?5)",
+            "attempt",
             params![
                 payment,
                 seq,
@@ -261,7 +262,7 @@ impl Tx<'_> {
                     amount: row.get(2)?,
                     currency: from_word(row.get(3)?)?,
                     customer: super::tx::read_customer(row, 4)?
-                        .ok_or(rusqlite::Error::InvalidQuery)?,
+                        .ok_or_else(|| unexpected("a word"))?,
                 })
             },
         )

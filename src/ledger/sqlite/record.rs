@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::params;
+use crate::ledger::sql::params;
 use sha2::{Digest, Sha256};
 
 use super::links::part_of;
@@ -81,6 +81,7 @@ impl Tx<'_> {
             "INSERT INTO deliveries (source, delivery_id, statement, body, body_digest,
                  received_at, event, status, reason, secret, differs, kept)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            "delivery",
             params![
                 source_row,
                 delivery_id,
@@ -211,6 +212,7 @@ impl Tx<'_> {
             "INSERT INTO payments (source, payment_id, reference, scope, live, destination,
                  occurred_at, first_seen, changed_at, state, reason, lane)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, 'waiting', 'just recorded', ?9)",
+            "payment",
             params![
                 place.source_row,
                 payment_id,
@@ -311,7 +313,7 @@ impl Tx<'_> {
         origin: Origin<'_>,
         reference: Named<'_>,
     ) -> Result<(), LedgerError> {
-        self.insert(
+        self.run(
             "INSERT INTO facts (payment, delivery, said_by, said_at, class, fact_id, basis, rank,
                  version, authority, amount, currency, at, partial_capture, product_key,
                  category_key, ref_kind, ref_id)

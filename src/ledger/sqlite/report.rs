@@ -5,7 +5,7 @@
 //! all payments, a page and a snapshot at a time, so that it holds neither much
 //! memory nor the log. Nothing here writes.
 
-use rusqlite::{Row as SqlRow, params};
+use crate::ledger::sql::{Row as SqlRow, params};
 
 use super::days::{self, Booked};
 use super::read::OLDEST_DUE;
@@ -52,7 +52,7 @@ fn sums(basis: Basis, attributed: &str) -> String {
 }
 
 /// Reads [`sums`] from column `at` on.
-fn read_sums(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Sums> {
+fn read_sums(row: &SqlRow<'_>, at: usize) -> Result<Sums, LedgerError> {
     Ok(Sums {
         gross: row.get(at)?,
         reversed: row.get(at + 1)?,
@@ -183,7 +183,7 @@ impl Tx<'_> {
         group: &str,
         only: &str,
         heap: &mut Heap,
-        read: impl Fn(i64) -> rusqlite::Result<Group>,
+        read: impl Fn(i64) -> Result<Group, LedgerError>,
     ) -> Result<(), LedgerError> {
         let sql = by_day(group, question.basis, only);
         let lines = self.all(&sql, range(question), |row| {
@@ -368,18 +368,14 @@ impl Tx<'_> {
     /// The calls and read-backs begun since then: looked at from the newest on,
     /// and no further than needed.
     fn calls_since(&self, destination: &str, since: Time) -> Result<i64, LedgerError> {
-        let mut statement = self.conn.prepare_cached(
-            "SELECT begun_at, destination = ?1 FROM attempts CROSS JOIN transactions USING (payment, seq)
-             ORDER BY attempt DESC",
-        )?;
-        let mut rows = statement.query([destination])?;
+        let newest_first = "SELECT begun_at, destination = ?1
+             FROM attempts CROSS JOIN transactions USING (payment, seq) ORDER BY attempt DESC";
         let mut calls = 0;
-        while let Some(row) = rows.next()? {
-            if row.get::<_, i64>(0)? < since.ms() {
-                break;
-            }
-            calls += i64::from(row.get::<_, bool>(1)?);
-        }
+        self.each(newest_first, [destination], |row| {
+            let recent = row.get::<_, i64>(0)? >= since.ms();
+            calls += i64::from(recent && row.get::<_, bool>(1)?);
+            Ok(recent)
+        })?;
         Ok(calls)
     }
 }

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::params;
+use crate::ledger::sql::{ToValue, params};
 
 use super::LedgerError;
 use super::tx::{Tx, from_word};
@@ -227,8 +227,8 @@ impl Tx<'_> {
         &self,
         table: &Statements,
         (amount, rewards): Sum,
-        all: &[&dyn rusqlite::ToSql],
-        key: &[&dyn rusqlite::ToSql],
+        all: &[&dyn ToValue],
+        key: &[&dyn ToValue],
     ) -> Result<(), LedgerError> {
         if (amount, rewards) == (0, 0) {
             return Ok(());

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::params;
+use crate::ledger::sql::params;
 use sha2::{Digest, Sha256};
 
 use super::LedgerError;

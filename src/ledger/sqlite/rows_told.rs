@@ -7,6 +7,7 @@ use super::stand::Folded;
 use super::tx::Tx;
 use crate::ledger::book::State;
 use crate::ledger::rows::{Changes, Fate, RowTold, RowsTaken, Standing, StatedRow, Sums};
+use crate::ledger::sql::unexpected;
 
 /// A row's way through its batch.
 pub(super) struct Way {
@@ -64,7 +65,7 @@ impl Tx<'_> {
                 let state: String = row.get(0)?;
                 let currency: Option<String> = row.get(2)?;
                 let at = Standing {
-                    state: State::from_word(&state).ok_or(rusqlite::Error::InvalidQuery)?,
+                    state: State::from_word(&state).ok_or_else(|| unexpected("a word"))?,
                     customer: row.get(1)?,
                     currency: currency.and_then(|code| code.parse().ok()),
                 };

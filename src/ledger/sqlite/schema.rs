@@ -5,11 +5,10 @@ use std::fs::{File, TryLockError};
 use std::path::Path;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags};
 
 use super::classify;
-use crate::ledger::{AllTerms, LedgerError};
-use crate::time::Time;
+use crate::ledger::LedgerError;
 
 /// "Trib": tells our file from any other SQLite file.
 const APPLICATION_ID: i64 = 0x5472_6962;
@@ -228,91 +227,4 @@ pub(super) fn migrate(conn: &mut Connection) -> Result<(), LedgerError> {
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
     tx.commit()?;
     Ok(())
-}
-
-const NAME_SOURCE: &str = "INSERT INTO sources (name, provider, first_seen)
-    VALUES (?1, ?2, coalesce(?3, 0)) ON CONFLICT (name) DO NOTHING";
-
-/// Gives every configured source a row, and refuses a configuration from which
-/// a source with payments has vanished: its money could come back under
-/// another name and be paid twice.
-pub(super) fn name_sources(
-    conn: &Connection,
-    terms: &AllTerms,
-    now: Time,
-) -> Result<(), LedgerError> {
-    for source in terms.values() {
-        conn.execute(NAME_SOURCE, params![source.name, source.provider, now.ms()])?;
-        let provider: String = conn.query_row(
-            "SELECT provider FROM sources WHERE name = ?1",
-            [&source.name],
-            |row| row.get(0),
-        )?;
-        if provider != source.provider {
-            return Err(LedgerError::Unusable(format!(
-                "sources.{}.provider: the ledger knows this source as {provider}; \
-                 give a source of another provider another name",
-                source.name
-            )));
-        }
-    }
-    let mut known = conn.prepare(
-        "SELECT name FROM sources WHERE EXISTS
-         (SELECT 1 FROM payments WHERE payments.source = sources.source)",
-    )?;
-    let names = known.query_map([], |row| row.get::<_, String>(0))?;
-    for name in names {
-        let name = name?;
-        // Without a destination for it the API's payments stay as they are.
-        if !terms.contains_key(&name) && name != crate::config::RESERVED_NAME {
-            return Err(LedgerError::Unusable(format!(
-                "sources.{name}: the ledger has payments of this source and the configuration \
-                 no longer names it; keep it and write retired = true"
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// After a crash nobody holds a claim: what was under way is read back at once.
-pub(super) fn free_claims(conn: &Connection, now: Time) -> Result<(), LedgerError> {
-    conn.execute(
-        "UPDATE payments SET claim = NULL, due_at = ?1 WHERE claim IS NOT NULL",
-        [now.ms()],
-    )?;
-    Ok(())
-}
-
-/// Since when a source's payments are what `word` says; `None` from the start.
-/// A change is written down only where `now` is given, which is by the process
-/// that serves: a look with another setting must not move money.
-pub(super) fn switched_at(
-    conn: &Connection,
-    (source, provider): (&str, &str),
-    word: &str,
-    now: Option<Time>,
-) -> Result<Option<Time>, LedgerError> {
-    conn.execute(NAME_SOURCE, params![source, provider, now.map(Time::ms)])?;
-    let (known, since): (String, Option<i64>) = conn.query_row(
-        "SELECT switch_word, switch_since FROM sources WHERE name = ?1",
-        [source],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
-    let Some(now) = now.filter(|_| known != word) else {
-        return Ok(since.map(Time));
-    };
-    let payments: Option<i64> = conn
-        .query_row(
-            "SELECT payment FROM payments JOIN sources USING (source) WHERE name = ?1 LIMIT 1",
-            [source],
-            |row| row.get(0),
-        )
-        .optional()?;
-    // Without payments there is nothing that the other word could have counted.
-    let since = payments.map(|_| now.ms());
-    conn.execute(
-        "UPDATE sources SET switch_word = ?2, switch_since = ?3 WHERE name = ?1",
-        params![source, word, since],
-    )?;
-    Ok(since.map(Time))
 }

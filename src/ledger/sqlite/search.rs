@@ -4,7 +4,7 @@
 //! what begins like the text, and of that only so much. Who may see a payment is not
 //! decided here; whether email addresses may be spelled out is said by the caller.
 
-use rusqlite::types::Value;
+use crate::ledger::sql::{Owned, ToValue, params};
 
 use super::LedgerError;
 use super::tx::Tx;
@@ -16,38 +16,38 @@ const LOOKED_AT_MOST: i64 = 500;
 
 /// Ids of payments at one source.
 pub(super) const BY_PAYMENT_ID: &str = "SELECT payment FROM payments
-    WHERE source = :of AND payment_id >= :from AND payment_id < :to
-    ORDER BY payment_id LIMIT :most";
+    WHERE source = ?4 AND payment_id >= ?1 AND payment_id < ?2
+    ORDER BY payment_id LIMIT ?3";
 
 /// Ids of deliveries at one source, and what they told of.
 pub(super) const BY_DELIVERY: &str = "SELECT DISTINCT facts.payment FROM
     (SELECT delivery FROM deliveries
-     WHERE source = :of AND delivery_id >= :from AND delivery_id < :to
-     ORDER BY delivery_id LIMIT :most) AS found
-    CROSS JOIN facts ON facts.delivery = found.delivery LIMIT :most";
+     WHERE source = ?4 AND delivery_id >= ?1 AND delivery_id < ?2
+     ORDER BY delivery_id LIMIT ?3) AS found
+    CROSS JOIN facts ON facts.delivery = found.delivery LIMIT ?3";
 
 /// Other ids of payments at their providers.
 pub(super) const BY_ALIAS: &str = "SELECT payment FROM aliases
-    WHERE id >= :from AND id < :to ORDER BY id LIMIT :most";
+    WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3";
 
 /// Values that lookup rules may use: external ids, orders, addresses.
 pub(super) const BY_CLUE: &str = "SELECT payment FROM
     (SELECT payment, value FROM clues
-     WHERE value >= :from AND value < :to AND field <> 'import.customer_key'
-     ORDER BY value LIMIT :most)
-    WHERE :plain OR value = :from OR instr(value, '@') = 0";
+     WHERE value >= ?1 AND value < ?2 AND field <> 'import.customer_key'
+     ORDER BY value LIMIT ?3)
+    WHERE ?4 OR value = ?1 OR instr(value, '@') = 0";
 
 /// Customer keys at one destination that begin like this; the whole key is read
 /// otherwise.
 pub(super) const BY_CUSTOMER: &str = "SELECT payment FROM
     (SELECT payment, customer FROM payments INDEXED BY payments_by_customer
-     WHERE destination = :of AND customer > :from AND customer < :to
-     ORDER BY customer LIMIT :most)
-    WHERE :plain OR instr(customer, '@') = 0";
+     WHERE destination = ?4 AND customer > ?1 AND customer < ?2
+     ORDER BY customer LIMIT ?3)
+    WHERE ?5 OR instr(customer, '@') = 0";
 
 /// Keys of transactions at one destination.
 pub(super) const BY_KEY: &str = "SELECT payment FROM transactions
-    WHERE destination = :of AND key >= :from AND key < :to ORDER BY key LIMIT :most";
+    WHERE destination = ?4 AND key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3";
 
 impl Tx<'_> {
     /// The payments that something names that begins like this, each once, and
@@ -57,56 +57,44 @@ impl Tx<'_> {
         search: &Search,
         sources: &[i64],
     ) -> Result<(Vec<i64>, bool), LedgerError> {
-        let sources: Vec<Value> = sources.iter().map(|it| Value::from(*it)).collect();
-        let destinations = self.known_destinations()?.into_iter().map(Value::from);
-        let destinations: Vec<Value> = destinations.collect();
-        let anywhere = [Value::Null];
-        let looks: [(&str, &[Value]); 6] = [
-            (BY_PAYMENT_ID, &sources),
-            (BY_ALIAS, &anywhere),
-            (BY_CLUE, &anywhere),
-            (BY_DELIVERY, &sources),
-            (BY_CUSTOMER, &destinations),
-            (BY_KEY, &destinations),
-        ];
+        let sources: Vec<Owned> = sources.iter().map(|it| Owned::from(*it)).collect();
+        let destinations = self.known_destinations()?.into_iter().map(Owned::from);
+        let destinations: Vec<Owned> = destinations.collect();
         let (mut found, mut cut) = (Vec::new(), false);
-        for (sql, places) in looks {
-            for of in places {
-                cut |= self.look_up(sql, of, search, &mut found)?;
-            }
+        let plain = Owned::from(search.plain);
+        cut |= self.look_up(BY_ALIAS, &[], search, &mut found)?;
+        cut |= self.look_up(BY_CLUE, &[&plain], search, &mut found)?;
+        for of in &sources {
+            cut |= self.look_up(BY_PAYMENT_ID, &[of], search, &mut found)?;
+            cut |= self.look_up(BY_DELIVERY, &[of], search, &mut found)?;
+        }
+        for of in &destinations {
+            cut |= self.look_up(BY_CUSTOMER, &[of, &plain], search, &mut found)?;
+            cut |= self.look_up(BY_KEY, &[of], search, &mut found)?;
         }
         found.sort_unstable();
         found.dedup();
         Ok((found, cut))
     }
 
-    /// True where there are more than were looked at.
+    /// What begins like the text, the end of it, how many, and then what only this
+    /// statement asks for. True where there are more than were looked at.
     fn look_up(
         &self,
         sql: &str,
-        of: &Value,
+        more: &[&Owned],
         search: &Search,
         found: &mut Vec<i64>,
     ) -> Result<bool, LedgerError> {
-        let mut statement = self.conn.prepare_cached(sql)?;
-        let values = [
-            (":of", of.clone()),
-            (":from", Value::from(search.text.clone())),
-            (":to", Value::from(end_of(&search.text))),
-            (":most", Value::from(LOOKED_AT_MOST)),
-            (":plain", Value::from(search.plain)),
-        ];
-        for (name, value) in values {
-            if let Some(index) = statement.parameter_index(name)? {
-                statement.raw_bind_parameter(index, value)?;
-            }
-        }
-        let mut rows = statement.raw_query();
+        let end = end_of(&search.text);
         let mut looked_at = 0;
-        while let Some(row) = rows.next()? {
+        let mut values = params![search.text, end, LOOKED_AT_MOST].to_vec();
+        values.extend(more.iter().map(|value| value as &dyn ToValue));
+        self.each(sql, values.as_slice(), |row| {
             found.push(row.get(0)?);
             looked_at += 1;
-        }
+            Ok(true)
+        })?;
         Ok(looked_at >= LOOKED_AT_MOST)
     }
 }

@@ -3,7 +3,7 @@
 //! Every settle ends in a fold of its own, so a refund that was recorded during
 //! the call is never overlooked.
 
-use rusqlite::params;
+use crate::ledger::sql::params;
 
 use super::stand::{CALL, READ_BACK};
 use super::tx::{PaymentRow, Tx};

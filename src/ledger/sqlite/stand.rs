@@ -3,7 +3,7 @@
 //! Every verb that changes anything about a payment ends here, in the same
 //! transaction, so no verb can leave a payment standing where it no longer is.
 
-use rusqlite::{Row as SqlRow, params};
+use crate::ledger::sql::{Row as SqlRow, params, unexpected};
 
 use super::references::payments_with_alias;
 use super::tx::{PaymentRow, Tx, by_word, from_word, read_customer};
@@ -158,7 +158,7 @@ impl Tx<'_> {
             |row| {
                 Ok(Row {
                     seq: row.get(0)?,
-                    customer: read_customer(row, 1)?.ok_or(rusqlite::Error::InvalidQuery)?,
+                    customer: read_customer(row, 1)?.ok_or_else(|| unexpected("a word"))?,
                     currency: from_word(row.get(3)?)?,
                     amount: row.get(4)?,
                     state: from_word(row.get(5)?)?,
@@ -323,6 +323,7 @@ impl Tx<'_> {
                  booked)
              VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,
                  ?14, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
+            "payment",
             params![
                 row.source_row,
                 row.payment_id,
@@ -413,7 +414,7 @@ impl Tx<'_> {
     }
 }
 
-pub(super) fn read_fact(row: &SqlRow<'_>) -> rusqlite::Result<Fact> {
+pub(super) fn read_fact(row: &SqlRow<'_>) -> Result<Fact, LedgerError> {
     Ok(Fact {
         class: from_word(row.get(0)?)?,
         id: row.get(1)?,

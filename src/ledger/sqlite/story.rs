@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::params;
+use crate::ledger::sql::params;
 
 use super::stand::{Folded, read_fact};
 use super::tx::Tx;

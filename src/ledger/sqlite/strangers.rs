@@ -7,15 +7,13 @@
 use std::collections::HashSet;
 use std::iter::repeat_n;
 
-use rusqlite::params_from_iter;
-use rusqlite::types::{ToSqlOutput, Value};
-
 use super::LedgerError;
 use super::newcomers::GATEWAY;
 use super::rows::{Desk, Group};
 use super::tx::Tx;
 use crate::destination;
 use crate::ledger::rows::StatedRow;
+use crate::ledger::sql::Value;
 use crate::movement::Alias;
 
 /// Ids that one statement asks for. A statement is kept prepared, so all have the
@@ -113,11 +111,11 @@ impl Tx<'_> {
         let places = repeat_n("?", ASKED_AT_ONCE).collect::<Vec<_>>().join(",");
         let sql = format!("{select} IN ({places})");
         for asked in ids.chunks(ASKED_AT_ONCE) {
-            let source = std::iter::once(ToSqlOutput::from(desk.source_row));
-            let asked_for = asked.iter().map(|id| ToSqlOutput::from(id.as_ref()));
-            let rest = repeat_n(Value::Null, ASKED_AT_ONCE - asked.len()).map(ToSqlOutput::Owned);
-            let values = params_from_iter(source.chain(asked_for).chain(rest));
-            found.extend(self.all(&sql, values, |row| row.get::<_, String>(0))?);
+            let asked_for = asked.iter().map(|id| Value::Text(id.as_ref()));
+            let rest = repeat_n(Value::Null, ASKED_AT_ONCE - asked.len());
+            let source = std::iter::once(Value::Int(desk.source_row));
+            let values: Vec<Value<'_>> = source.chain(asked_for).chain(rest).collect();
+            found.extend(self.all(&sql, values.as_slice(), |row| row.get::<_, String>(0))?);
         }
         Ok(found)
     }

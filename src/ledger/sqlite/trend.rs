@@ -1,7 +1,7 @@
 //! How the money of some customers or partners went, day by day: for the few names
 //! on a page, from the roll-ups.
 
-use rusqlite::params;
+use crate::ledger::sql::params;
 
 use super::tx::from_word;
 use super::{LedgerError, Store};

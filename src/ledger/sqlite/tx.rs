@@ -3,17 +3,25 @@
 //! Small statements that several verbs share. Each verb's own SQL stands in its
 //! own file.
 
-use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+use rusqlite::Connection;
 
 use crate::day::Zone;
 use crate::ledger::book::{SourceTerms, State};
+use crate::ledger::sql::{Params, Row, params, unexpected};
 use crate::ledger::{AllTerms, LedgerError};
 use crate::plan::{Customer, CustomerBy};
 use crate::time::Time;
 
+/// What a transaction runs on.
+#[derive(Clone, Copy)]
+pub(super) enum Conn<'a> {
+    /// A file.
+    Sqlite(&'a Connection),
+}
+
 /// One transaction, or one snapshot for reading.
 pub(super) struct Tx<'a> {
-    pub(super) conn: &'a Connection,
+    pub(super) conn: Conn<'a>,
     terms: &'a AllTerms,
     /// Where the ledger's days begin and end.
     pub(super) zone: &'a Zone,
@@ -52,12 +60,7 @@ const PAYMENT_COLUMNS: &str = "payment, sources.name, payments.source, payment_i
      claim, tries, patience_used, last_try_at, failed_step, failed_why, booked";
 
 impl<'a> Tx<'a> {
-    pub(super) fn new(
-        conn: &'a Connection,
-        terms: &'a AllTerms,
-        zone: &'a Zone,
-        now: Time,
-    ) -> Tx<'a> {
+    pub(super) fn new(conn: Conn<'a>, terms: &'a AllTerms, zone: &'a Zone, now: Time) -> Tx<'a> {
         Tx {
             conn,
             terms,
@@ -94,13 +97,15 @@ impl<'a> Tx<'a> {
         &self,
         sql: &str,
         params: impl Params,
-        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+        read: impl FnOnce(&Row<'_>) -> Result<T, LedgerError>,
     ) -> Result<Option<T>, LedgerError> {
-        Ok(self
-            .conn
-            .prepare_cached(sql)?
-            .query_row(params, read)
-            .optional()?)
+        let mut read = Some(read);
+        let mut found = None;
+        self.each(sql, params, |row| {
+            found = read.take().map(|read| read(row)).transpose()?;
+            Ok(false)
+        })?;
+        Ok(found)
     }
 
     /// All rows; the statement is kept prepared.
@@ -108,21 +113,79 @@ impl<'a> Tx<'a> {
         &self,
         sql: &str,
         params: impl Params,
-        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+        mut read: impl FnMut(&Row<'_>) -> Result<T, LedgerError>,
     ) -> Result<Vec<T>, LedgerError> {
-        let mut statement = self.conn.prepare_cached(sql)?;
-        let rows = statement.query_map(params, read)?;
-        Ok(rows.collect::<rusqlite::Result<Vec<T>>>()?)
+        let mut rows = Vec::new();
+        self.each(sql, params, |row| {
+            rows.push(read(row)?);
+            Ok(true)
+        })?;
+        Ok(rows)
+    }
+
+    /// Row by row, until `read` has seen enough; the statement is kept prepared.
+    pub(super) fn each(
+        &self,
+        sql: &str,
+        params: impl Params,
+        mut read: impl FnMut(&Row<'_>) -> Result<bool, LedgerError>,
+    ) -> Result<(), LedgerError> {
+        match self.conn {
+            Conn::Sqlite(conn) => {
+                let mut statement = conn.prepare_cached(sql)?;
+                bind(&mut statement, &params)?;
+                let mut rows = statement.raw_query();
+                while let Some(row) = rows.next()? {
+                    if !read(&Row::Sqlite(row))? {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+        }
     }
 
     /// Changes rows; answers how many.
     pub(super) fn run(&self, sql: &str, params: impl Params) -> Result<usize, LedgerError> {
-        Ok(self.conn.prepare_cached(sql)?.execute(params)?)
+        match self.conn {
+            Conn::Sqlite(conn) => {
+                let mut statement = conn.prepare_cached(sql)?;
+                bind(&mut statement, &params)?;
+                Ok(statement.raw_execute()?)
+            }
+        }
     }
 
-    /// Inserts a row; answers its number.
-    pub(super) fn insert(&self, sql: &str, params: impl Params) -> Result<i64, LedgerError> {
-        Ok(self.conn.prepare_cached(sql)?.insert(params)?)
+    /// Inserts a row; answers its number, which stands in the column `number`.
+    pub(super) fn insert(
+        &self,
+        sql: &str,
+        _number: &str,
+        params: impl Params,
+    ) -> Result<i64, LedgerError> {
+        let inserted = self.run(sql, params)?;
+        match self.conn {
+            Conn::Sqlite(conn) if inserted == 1 => Ok(conn.last_insert_rowid()),
+            Conn::Sqlite(_) => Err(unexpected("a row that was not inserted")),
+        }
+    }
+
+    /// Gives a file's connection more memory and a longer log.
+    pub(super) fn work_on_much(&self, cache_kib: i64, log_pages: i64) -> Result<(), LedgerError> {
+        match self.conn {
+            Conn::Sqlite(conn) => {
+                conn.pragma_update(None, "cache_size", -cache_kib)?;
+                conn.pragma_update(None, "wal_autocheckpoint", log_pages)?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the store took the whole transaction back, as it does on some errors.
+    pub(super) fn is_lost(&self) -> bool {
+        match self.conn {
+            Conn::Sqlite(conn) => conn.is_autocommit(),
+        }
     }
 
     /// A payment by its row.
@@ -148,7 +211,7 @@ impl<'a> Tx<'a> {
     }
 }
 
-fn read_payment(row: &Row<'_>) -> rusqlite::Result<PaymentRow> {
+fn read_payment(row: &Row<'_>) -> Result<PaymentRow, LedgerError> {
     let state: String = row.get(11)?;
     Ok(PaymentRow {
         payment: row.get(0)?,
@@ -161,7 +224,7 @@ fn read_payment(row: &Row<'_>) -> rusqlite::Result<PaymentRow> {
         destination: row.get(7)?,
         customer: read_customer(row, 8)?,
         occurred_at: Time(row.get(10)?),
-        state: State::from_word(&state).ok_or(rusqlite::Error::InvalidQuery)?,
+        state: State::from_word(&state).ok_or_else(|| unexpected("a word"))?,
         turn: row.get(12)?,
         due_at: row.get::<_, Option<i64>>(13)?.map(Time),
         claim: row.get(14)?,
@@ -174,8 +237,15 @@ fn read_payment(row: &Row<'_>) -> rusqlite::Result<PaymentRow> {
     })
 }
 
+fn bind(statement: &mut rusqlite::Statement<'_>, params: &impl Params) -> Result<(), LedgerError> {
+    for at in 0..params.count() {
+        statement.raw_bind_parameter(at + 1, params.at(at)?)?;
+    }
+    Ok(())
+}
+
 /// A customer from two columns: the value and how the destination finds it.
-pub(super) fn read_customer(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Customer>> {
+pub(super) fn read_customer(row: &Row<'_>, at: usize) -> Result<Option<Customer>, LedgerError> {
     let value: Option<String> = row.get(at)?;
     let by: Option<String> = row.get(at + 1)?;
     Ok(value.zip(by).map(|(value, by)| Customer {
@@ -208,7 +278,6 @@ pub(super) fn word_of<T: serde::Serialize>(value: &T) -> Result<String, LedgerEr
 }
 
 /// The enum with this word.
-pub(super) fn from_word<T: serde::de::DeserializeOwned>(word: String) -> rusqlite::Result<T> {
-    serde_json::from_value(serde_json::Value::String(word))
-        .map_err(|_| rusqlite::Error::InvalidQuery)
+pub(super) fn from_word<T: serde::de::DeserializeOwned>(word: String) -> Result<T, LedgerError> {
+    serde_json::from_value(serde_json::Value::String(word)).map_err(|_| unexpected("a word"))
 }

@@ -6,6 +6,7 @@ use super::tx::{Tx, from_word};
 use super::{LedgerError, Store};
 use crate::ledger::book::State;
 use crate::ledger::list::{Cursor, Filter};
+use crate::ledger::sql::unexpected;
 use crate::ledger::unattributed::{Groups, Sorted, Stray};
 use crate::lookup::Tried;
 use crate::money::{Currency, Minor};
@@ -67,9 +68,9 @@ impl Tx<'_> {
     }
 }
 
-fn read_tried(tried: Option<&str>) -> rusqlite::Result<Vec<Tried>> {
+fn read_tried(tried: Option<&str>) -> Result<Vec<Tried>, LedgerError> {
     let Some(tried) = tried else {
         return Ok(Vec::new());
     };
-    serde_json::from_str(tried).map_err(|_| rusqlite::Error::InvalidQuery)
+    serde_json::from_str(tried).map_err(|_| unexpected("a word"))
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::params;
+use crate::ledger::sql::{params, unexpected};
 
 use super::LedgerError;
 use super::record::{Origin, Place};
@@ -74,7 +74,7 @@ impl Tx<'_> {
             |row| {
                 let (kind, text): (String, String) = (row.get(0)?, row.get(1)?);
                 let mut fact: Fact =
-                    serde_json::from_str(&text).map_err(|_| rusqlite::Error::InvalidQuery)?;
+                    serde_json::from_str(&text).map_err(|_| unexpected("a word"))?;
                 fact.amount = row.get(3)?;
                 if let Some(code) = row.get::<_, Option<String>>(4)? {
                     fact.currency = from_word(code)?;

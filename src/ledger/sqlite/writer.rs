@@ -15,7 +15,7 @@ use rusqlite::Connection;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::tx::Tx;
+use super::tx::{Conn, Tx};
 use super::{Shared, is_fault, lock, schema};
 use crate::ledger::LedgerError;
 
@@ -276,7 +276,12 @@ fn commit(
             // While there is trouble every batch tries to write.
             conn.execute(PROBE, [shared.clock.now().to_string()])?;
         }
-        let tx = Tx::new(conn, &shared.terms, &shared.zone, shared.clock.now());
+        let tx = Tx::new(
+            Conn::Sqlite(conn),
+            &shared.terms,
+            &shared.zone,
+            shared.clock.now(),
+        );
         let mut keep = true;
         for command in batch.drain(..) {
             match command.sort {
@@ -303,20 +308,19 @@ fn commit(
 
 /// Runs one command and leaves how to answer it; an error here is the whole batch's.
 fn in_savepoint(tx: &Tx<'_>, command: Run, answers: &mut Vec<Answer>) -> Result<(), LedgerError> {
-    let conn = tx.conn;
-    conn.prepare_cached("SAVEPOINT command")?.execute([])?;
+    tx.run("SAVEPOINT command", [])?;
     let (fate, answer) = command(Ok(tx));
     answers.push(answer);
     match fate {
         Fate::Fault(error) => return Err(error),
         // Some errors roll the whole transaction back: then nothing of it stands.
-        _ if conn.is_autocommit() => return Err(lost()),
+        _ if tx.is_lost() => return Err(lost()),
         Fate::TakeBack => {
-            conn.prepare_cached("ROLLBACK TO command")?.execute([])?;
+            tx.run("ROLLBACK TO command", [])?;
         }
         Fate::Keep => {}
     }
-    conn.prepare_cached("RELEASE command")?.execute([])?;
+    tx.run("RELEASE command", [])?;
     Ok(())
 }
 
@@ -327,7 +331,7 @@ fn by_itself(tx: &Tx<'_>, command: Run, answers: &mut Vec<Answer>) -> Result<boo
     answers.push(answer);
     match fate {
         Fate::Fault(error) => Err(error),
-        _ if tx.conn.is_autocommit() => Err(lost()),
+        _ if tx.is_lost() => Err(lost()),
         Fate::TakeBack => Ok(false),
         Fate::Keep => Ok(true),
     }

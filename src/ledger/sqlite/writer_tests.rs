@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
+use crate::ledger::sql::params;
 use crate::ledger::sqlite::Store;
 use crate::ledger::{AllTerms, Opening};
 use crate::time::{Clock, Time};
@@ -26,10 +27,7 @@ fn open(path: &Path) -> Store {
 async fn keep(store: &Store, name: &'static str, bytes: usize) -> Result<(), LedgerError> {
     let insert = "INSERT INTO meta (name, value) VALUES (?1, ?2)";
     store
-        .write(move |tx| {
-            tx.run(insert, rusqlite::params![name, "x".repeat(bytes)])
-                .map(|_| ())
-        })
+        .write(move |tx| tx.run(insert, params![name, "x".repeat(bytes)]).map(|_| ()))
         .await
 }
 
@@ -63,8 +61,8 @@ fn why(result: Result<(), LedgerError>) -> String {
 /// What a pragma of one connection makes of the disk, until it is opened again.
 async fn pragma(store: &Store, name: &'static str, value: i64) {
     let set = move |tx: &Tx<'_>| {
-        tx.conn
-            .pragma_update_and_check(None, name, value, |_| Ok(()))
+        let Conn::Sqlite(conn) = tx.conn;
+        conn.pragma_update_and_check(None, name, value, |_| Ok(()))
             .or_else(|error| match error {
                 rusqlite::Error::QueryReturnedNoRows => Ok(()),
                 other => Err(other.into()),
@@ -151,8 +149,8 @@ async fn a_commit_is_synced_before_it_is_answered_also_after_a_fault() {
     let store = open(&dir.path().join("ledger.db"));
     let settings = |tx: &Tx<'_>| {
         let read = |name| {
-            tx.conn
-                .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+            let Conn::Sqlite(conn) = tx.conn;
+            conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0))
         };
         Ok((read("synchronous")?, read("foreign_keys")?))
     };
