@@ -442,12 +442,14 @@ impl Tx<'_> {
         }
         let mut here = BTreeMap::new();
         for (source, names) in wanted {
-            let odd = self.all(
+            let odd = self.holds_other_than("payment_id", "A-Za-z0-9._-");
+            let odd = format!(
                 "SELECT payment, payment_id FROM payments WHERE source = ?1 AND reference = 0
-                   AND (payment_id GLOB '*[^A-Za-z0-9._-]*' OR length(payment_id) NOT BETWEEN 1 AND 200)",
-                [self.source_row(source)?],
-                |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
-            )?;
+                   AND ({odd} OR length(payment_id) NOT BETWEEN 1 AND 200)"
+            );
+            let odd = self.all(&odd, [self.source_row(source)?], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+            })?;
             for (payment, id) in odd {
                 let name = destination::name_in_key(source, &id);
                 if names.contains(name.as_str()) {

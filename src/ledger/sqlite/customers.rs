@@ -141,7 +141,7 @@ impl Tx<'_> {
             "INSERT INTO customers (destination, customer, customer_by, unknown_since, next_probe_at)
              VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (destination, customer, customer_by) DO UPDATE
-             SET unknown_since = coalesce(unknown_since, excluded.unknown_since),
+             SET unknown_since = coalesce(customers.unknown_since, excluded.unknown_since),
                  next_probe_at = excluded.next_probe_at",
             params![destination, customer.value, by_word(customer.by), self.now.ms(), again.ms()],
         )?;

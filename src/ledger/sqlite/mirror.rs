@@ -184,7 +184,7 @@ impl Tx<'_> {
         let (sweeping, ended) = (next.is_none() && read.since.is_none(), next.is_none());
         let moved = self.run(
             "UPDATE mirror_reads SET after = ?5, sweeping = ?6
-             WHERE destination = ?1 AND kind = ?2 AND began_at = ?3 AND after IS ?4
+             WHERE destination = ?1 AND kind = ?2 AND began_at = ?3 AND after IS NOT DISTINCT FROM ?4
                    AND sweeping = 0",
             params![
                 read.destination,

@@ -197,9 +197,15 @@ impl Tx<'_> {
         row: &Stored,
     ) -> Result<(), LedgerError> {
         self.run(
-            "INSERT OR REPLACE INTO mirrored_customers (destination, key, customer, partner,
+            "INSERT INTO mirrored_customers (destination, key, customer, partner,
                  partnership, provider_key, email, name, test, updated_at, gone, listed_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+             ON CONFLICT (destination, key) DO UPDATE
+             SET customer = excluded.customer, partner = excluded.partner,
+                 partnership = excluded.partnership, provider_key = excluded.provider_key,
+                 email = excluded.email, name = excluded.name, test = excluded.test,
+                 updated_at = excluded.updated_at, gone = excluded.gone,
+                 listed_at = excluded.listed_at",
             params![
                 read.destination,
                 key,
@@ -294,7 +300,8 @@ impl Tx<'_> {
     ) -> Result<bool, LedgerError> {
         let same = self.run(
             "UPDATE partners SET listed_at = ?5
-             WHERE destination = ?1 AND key = ?2 AND partner IS ?3 AND name IS ?4 AND gone = 0",
+             WHERE destination = ?1 AND key = ?2 AND partner IS NOT DISTINCT FROM ?3
+                   AND name IS NOT DISTINCT FROM ?4 AND gone = 0",
             params![
                 read.destination,
                 row.key,
@@ -307,8 +314,11 @@ impl Tx<'_> {
             return Ok(false);
         }
         self.run(
-            "INSERT OR REPLACE INTO partners (destination, key, partner, name, listed_at)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO partners (destination, key, partner, name, listed_at)
+             VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (destination, key) DO UPDATE
+             SET partner = excluded.partner, name = excluded.name,
+                 listed_at = excluded.listed_at, gone = 0",
             params![
                 read.destination,
                 row.key,

@@ -18,7 +18,7 @@ const DAYS_FILLED: &str = "days_filled";
 pub(super) const SERVED_AT: &str = "served_at";
 
 const NAME_SOURCE: &str = "INSERT INTO sources (name, provider, first_seen)
-    VALUES (?1, ?2, coalesce(?3, 0)) ON CONFLICT (name) DO NOTHING";
+    VALUES (?1, ?2, coalesce(CAST(?3 AS BIGINT), 0)) ON CONFLICT (name) DO NOTHING";
 
 impl Tx<'_> {
     /// Makes the ledger ready for this configuration, or refuses it.

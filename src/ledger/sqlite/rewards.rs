@@ -271,10 +271,18 @@ impl Tx<'_> {
 
     fn store_reward(&self, read: &MirrorRead, key: &str, row: &Stored) -> Result<(), LedgerError> {
         self.run(
-            "INSERT OR REPLACE INTO rewards (destination, key, customer, partner, partnership,
+            "INSERT INTO rewards (destination, key, customer, partner, partnership,
                  transaction_key, source, currency, amount, status, archived, created_at,
                  updated_at, gone, counts, listed_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+             ON CONFLICT (destination, key) DO UPDATE
+             SET customer = excluded.customer, partner = excluded.partner,
+                 partnership = excluded.partnership, transaction_key = excluded.transaction_key,
+                 source = excluded.source, currency = excluded.currency,
+                 amount = excluded.amount, status = excluded.status,
+                 archived = excluded.archived, created_at = excluded.created_at,
+                 updated_at = excluded.updated_at, gone = excluded.gone,
+                 counts = excluded.counts, listed_at = excluded.listed_at",
             params![
                 read.destination,
                 key,

@@ -28,7 +28,8 @@ const FACT_KNOWN: &str = "SELECT 1 FROM facts
     WHERE payment = ?1 AND class = ?2 AND fact_id = ?3 AND basis = ?4 AND rank = ?5
       AND version = ?6 AND authority = ?7 AND amount = ?8 AND currency = ?9
       AND (at = ?10 OR ?10 = 0) AND partial_capture = ?11
-      AND product_key IS ?12 AND category_key IS ?13 LIMIT 1";
+      AND product_key IS NOT DISTINCT FROM ?12
+      AND category_key IS NOT DISTINCT FROM ?13 LIMIT 1";
 
 /// What the rows of one file share.
 pub(super) struct Desk<'a> {

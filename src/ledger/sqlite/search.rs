@@ -24,7 +24,7 @@ pub(super) const BY_DELIVERY: &str = "SELECT DISTINCT facts.payment FROM
     (SELECT delivery FROM deliveries
      WHERE source = ?4 AND delivery_id >= ?1 AND delivery_id < ?2
      ORDER BY delivery_id LIMIT ?3) AS found
-    CROSS JOIN facts ON facts.delivery = found.delivery LIMIT ?3";
+    JOIN facts ON facts.delivery = found.delivery LIMIT ?3";
 
 /// Other ids of payments at their providers.
 pub(super) const BY_ALIAS: &str = "SELECT payment FROM aliases
@@ -34,16 +34,16 @@ pub(super) const BY_ALIAS: &str = "SELECT payment FROM aliases
 pub(super) const BY_CLUE: &str = "SELECT payment FROM
     (SELECT payment, value FROM clues
      WHERE value >= ?1 AND value < ?2 AND field <> 'import.customer_key'
-     ORDER BY value LIMIT ?3)
-    WHERE ?4 OR value = ?1 OR instr(value, '@') = 0";
+     ORDER BY value LIMIT ?3) AS found
+    WHERE ?4 OR value = ?1 OR value NOT LIKE '%@%'";
 
 /// Customer keys at one destination that begin like this; the whole key is read
 /// otherwise.
 pub(super) const BY_CUSTOMER: &str = "SELECT payment FROM
     (SELECT payment, customer FROM payments INDEXED BY payments_by_customer
      WHERE destination = ?4 AND customer > ?1 AND customer < ?2
-     ORDER BY customer LIMIT ?3)
-    WHERE ?5 OR instr(customer, '@') = 0";
+     ORDER BY customer LIMIT ?3) AS found
+    WHERE ?5 OR customer NOT LIKE '%@%'";
 
 /// Keys of transactions at one destination.
 pub(super) const BY_KEY: &str = "SELECT payment FROM transactions

@@ -217,8 +217,10 @@ impl Tx<'_> {
             self.run(
                 "INSERT INTO destinations (name, answered_at, paused_until) VALUES (?1, ?2, ?3)
                  ON CONFLICT (name) DO UPDATE
-                 SET answered_at = max(answered_at, excluded.answered_at),
-                     paused_until = max(paused_until, excluded.paused_until)",
+                 SET answered_at = CASE WHEN excluded.answered_at > destinations.answered_at
+                         THEN excluded.answered_at ELSE destinations.answered_at END,
+                     paused_until = CASE WHEN excluded.paused_until > destinations.paused_until
+                         THEN excluded.paused_until ELSE destinations.paused_until END",
                 params![destination, if answered { self.now.ms() } else { 0 }, pause],
             )?;
         }

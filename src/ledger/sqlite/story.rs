@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::ledger::sql::params;
+use crate::provider::Kept;
 
 use super::stand::{Folded, read_fact};
 use super::tx::Tx;
@@ -70,14 +71,18 @@ impl Tx<'_> {
     ) -> Result<Story, LedgerError> {
         // What came under a known id with other contents is named by id~digest.
         let (plain, digest) = id.rsplit_once('~').unwrap_or((id, ""));
-        let found = self.one(
-            "SELECT delivery, received_at, event, status, reason FROM deliveries
-             WHERE source = ?1 AND (delivery_id = ?2
-                OR (delivery_id = ?3 AND differs = 1
-                    AND ?4 <> '' AND substr(lower(hex(statement)), 1, length(?4)) = ?4))
-             ORDER BY delivery_id = ?2 DESC, delivery LIMIT 1",
-            params![source_row, id, plain, digest],
+        let found = self.all(
+            "SELECT delivery, received_at, event, status, reason, delivery_id, statement
+             FROM deliveries
+             WHERE source = ?1 AND (delivery_id = ?2 OR (delivery_id = ?3 AND differs = 1))
+             ORDER BY delivery",
+            params![source_row, id, plain],
             |row| {
+                let (named, statement): (String, Vec<u8>) = (row.get(5)?, row.get(6)?);
+                let by_digest = !digest.is_empty() && hex::encode(statement).starts_with(digest);
+                if named != id && !by_digest {
+                    return Ok(None);
+                }
                 let told: (i64, i64, String, String, Option<String>) = (
                     row.get(0)?,
                     row.get(1)?,
@@ -85,10 +90,15 @@ impl Tx<'_> {
                     row.get(3)?,
                     row.get(4)?,
                 );
-                Ok(told)
+                Ok(Some((named != id, told)))
             },
         )?;
-        let Some((delivery, at, event, status, reason)) = found else {
+        let found = found
+            .into_iter()
+            .flatten()
+            .min_by_key(|(other, told)| (*other, told.0));
+
+        let Some((_, (delivery, at, event, status, reason))) = found else {
             return Err(LedgerError::NotFound(format!(
                 "{source} has no payment and no delivery {id}"
             )));
@@ -186,7 +196,7 @@ impl Tx<'_> {
     fn deliveries_about(&self, payment: i64) -> Result<Vec<Told>, LedgerError> {
         let deliveries = self.all(
             "SELECT delivery, received_at, event, delivery_id, secret, differs, resends,
-                    json_extract(kept, '$.asked.kind') || ' ' || json_extract(kept, '$.asked.id'), reason
+                    kept, reason
              FROM deliveries WHERE delivery IN
                   (SELECT delivery FROM facts WHERE payment = ?1
                    UNION SELECT delivery FROM unpriced WHERE payment = ?1
@@ -197,7 +207,7 @@ impl Tx<'_> {
                 let (at, event): (i64, String) = (row.get(1)?, row.get(2)?);
                 let (id, secret): (String, i64) = (row.get(3)?, row.get(4)?);
                 let (differs, resends): (bool, i64) = (row.get(5)?, row.get(6)?);
-                let asked: Option<String> = row.get(7)?;
+                let asked = asked_about(row.get(7)?);
                 let again = match resends {
                     0 => String::new(),
                     times => format!(" It came {times} more times, which changed nothing."),
@@ -210,9 +220,11 @@ impl Tx<'_> {
                     Some(asked) => format!("the provider's API answered about {asked}"),
                     None => format!("{event} ({id}, signed with secret {})", secret + 1),
                 };
-                let partly = row.get::<_, Option<String>>(8)?.map_or(String::new(), |why| {
-                    format!(" Other parts of it were left out: {why}.")
-                });
+                let partly = row
+                    .get::<_, Option<String>>(8)?
+                    .map_or(String::new(), |why| {
+                        format!(" Other parts of it were left out: {why}.")
+                    });
                 let after = format!("{again}{other}{partly}");
                 Ok((row.get::<_, i64>(0)?, Time(at), whence, after))
             },
@@ -402,4 +414,11 @@ fn outcome_sentence(outcome: Option<&str>) -> &'static str {
         Some("differs") => "the destination holds something else",
         Some(_) => "ended",
     }
+}
+
+/// What the provider's API was asked about, where a delivery is its answer.
+fn asked_about(kept: Option<String>) -> Option<String> {
+    let kept: Kept = serde_json::from_str(&kept?).ok()?;
+    let asked = kept.asked?;
+    Some(format!("{} {}", asked.kind, asked.id))
 }

@@ -170,6 +170,13 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// The condition that a column has a character that is none of these.
+    pub(super) fn holds_other_than(&self, column: &str, characters: &str) -> String {
+        match self.conn {
+            Conn::Sqlite(_) => format!("{column} GLOB '*[^{characters}]*'"),
+        }
+    }
+
     /// Gives a file's connection more memory and a longer log.
     pub(super) fn work_on_much(&self, cache_kib: i64, log_pages: i64) -> Result<(), LedgerError> {
         match self.conn {
