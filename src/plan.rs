@@ -259,12 +259,13 @@ pub fn plan(
         .iter()
         .filter(|row| row.state == RowState::Live)
         .collect();
-    if rows.iter().any(|row| row.state == RowState::Missing) && (target != 0 || !live.is_empty()) {
-        return Step::Hold(
-            "a transaction that we posted is no longer at the destination; \
-             someone may have deleted it on purpose"
-                .to_owned(),
-        );
+    let missing = rows.iter().find(|row| row.state == RowState::Missing);
+    if let Some(row) = missing.filter(|_| target != 0 || !live.is_empty()) {
+        let note = row.note.as_deref();
+        return Step::Hold(format!(
+            "a transaction that we posted is no longer at the destination; {}",
+            note.unwrap_or("someone may have deleted it on purpose")
+        ));
     }
     let sum = live
         .iter()

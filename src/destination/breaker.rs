@@ -92,6 +92,7 @@ impl Breaker {
             | Outcome::Mismatch { .. }
             | Outcome::Refused { .. }
             | Outcome::CustomerUnknown
+            | Outcome::Repeated
             | Outcome::Gone => self.answered(),
         }
     }

@@ -170,6 +170,9 @@ pub enum Outcome {
         /// A fixed sentence.
         why: &'static str,
     },
+    /// The destination says that it has a transaction of our key already. Whether
+    /// that is ours, a read-back tells; where no list shows one, nobody can.
+    Repeated,
     /// Provably nothing was written.
     NotSent {
         /// A fixed sentence.
@@ -191,6 +194,7 @@ impl Outcome {
             Outcome::Misdirected { .. } => "misdirected",
             Outcome::Later { .. } => "later",
             Outcome::Unknown { .. } => "unknown",
+            Outcome::Repeated => "repeated",
             Outcome::NotSent { .. } => "not_sent",
         }
     }
@@ -199,7 +203,10 @@ impl Outcome {
     /// may follow.
     #[must_use]
     pub fn leaves_doubt(&self) -> bool {
-        matches!(self, Outcome::Unknown { .. } | Outcome::Misdirected { .. })
+        matches!(
+            self,
+            Outcome::Unknown { .. } | Outcome::Misdirected { .. } | Outcome::Repeated
+        )
     }
 }
 

@@ -402,6 +402,34 @@ async fn a_row_read_back_with_another_amount_is_held() {
     assert_eq!(bench.state("ch_1").await, State::Held);
 }
 
+/// A destination that never forgets a key would be asked for ever: after a ledger was
+/// lost, the key may be one that the lost ledger posted and deleted.
+#[tokio::test]
+async fn a_key_that_is_taken_and_listed_nowhere_waits_for_a_person() {
+    let (mut bench, mut there) = (Bench::new(), There::default());
+    bench.deliver(customer("cus_A", "acme", 1)).await;
+    bench.deliver(charge("ch_1", 4999, Some("cus_A"))).await;
+    bench.call(Outcome::Repeated).await;
+    // A list may be late, so that a while nothing is made of it.
+    bench.clock.advance(10 * SECOND_MS);
+    bench.read_back(&there).await;
+    assert_eq!(bench.state("ch_1").await, State::Due);
+    assert!(bench.begin().await.is_none());
+    bench.clock.advance(HOUR_MS);
+    bench.read_back(&there).await;
+    let held = bench.payment("ch_1").await;
+    assert_eq!(held.state, "held");
+    assert!(bench.begin().await.is_none());
+    assert!(held.reason.unwrap().contains("lists none"));
+    assert_eq!(decide(&bench, "ch_1", Decision::Accept).await, None);
+    let begun = bench.begin().await.unwrap();
+    assert!(matches!(&begun.call, Outgoing::Post(new) if new.key == "stripe:ch_1:2"));
+    there.carry_out(&begun.call);
+    let settled = bench.ledger.settle(begun.claim, Outcome::Accepted, 0).await;
+    assert_eq!(settled.unwrap().state, State::Settled);
+    assert_eq!(there.sum(), 4999);
+}
+
 #[tokio::test]
 async fn a_duplicate_row_and_another_amount_are_held_and_can_be_accepted() {
     let (mut bench, mut there) = (Bench::new(), There::default());

@@ -4,6 +4,7 @@
 //! begun long enough after the call could last have been sent is believed when
 //! it does not show a row.
 
+use crate::destination;
 use crate::ledger::sql::{params, unexpected};
 
 use super::settle::FIRST_READ_BACK_MS;
@@ -291,12 +292,30 @@ impl Tx<'_> {
             (RowState::PostUnknown, []) if archived => {
                 Some(Verdict::noted(RowState::Missing, "it was deleted there"))
             }
+            // To post it again would be answered like this for ever.
+            (RowState::PostUnknown, []) if believed && self.was_repeated(before, asked)? => {
+                Some(Verdict::noted(
+                    RowState::Missing,
+                    "the destination says that it has a transaction of this key and lists none",
+                ))
+            }
             (RowState::PostUnknown, []) => believed.then(|| Verdict::plain(RowState::Absent)),
             // A delete that is seen not to have landed may still land later.
             (_, [_]) => believed.then(|| Verdict::plain(RowState::Live)),
             (_, []) if archived => Some(Verdict::plain(RowState::Gone)),
             (_, []) => believed.then(|| Verdict::plain(RowState::Gone)),
         })
+    }
+
+    /// Whether the last post of a row was answered by its key being there already.
+    fn was_repeated(&self, before: &PaymentRow, asked: &Asked) -> Result<bool, LedgerError> {
+        let outcome: Option<Option<String>> = self.one(
+            "SELECT outcome FROM attempts
+             WHERE payment = ?1 AND seq = ?2 AND call = 'post' ORDER BY attempt DESC LIMIT 1",
+            params![before.payment, asked.seq],
+            |row| row.get(0),
+        )?;
+        Ok(outcome.flatten().as_deref() == Some(destination::Outcome::Repeated.name()))
     }
 
     /// The next read-back: soon at first, and surely at the moment from which

@@ -18,6 +18,9 @@ use crate::time::{HOUR_MS, MINUTE_MS, SECOND_MS, Time};
 /// usually listed by then.
 pub(super) const FIRST_READ_BACK_MS: i64 = 2 * SECOND_MS;
 
+/// What stands beside a post that was answered like this.
+const REPEATED: &str = "the destination says that it has a transaction of this key";
+
 /// Scheduling slack that patience does not count.
 const SLACK_MS: i64 = MINUTE_MS;
 
@@ -129,7 +132,7 @@ impl Tx<'_> {
             Outcome::Mismatch { detail } => {
                 self.set_row(payment, seq, RowState::Suspect, Some(detail))
             }
-            Outcome::Unknown { .. } | Outcome::Misdirected { .. } => {
+            Outcome::Unknown { .. } | Outcome::Misdirected { .. } | Outcome::Repeated => {
                 self.delete_may_have_landed(payment, seq, posted)
             }
             Outcome::Refused { status, message } => {
@@ -300,6 +303,7 @@ fn detail_of(outcome: &Outcome) -> Option<String> {
         Outcome::Later { status, .. }
         | Outcome::WrongCredentials { status }
         | Outcome::Misdirected { status } => Some(status.to_string()),
+        Outcome::Repeated => Some(REPEATED.to_owned()),
         Outcome::Accepted | Outcome::CustomerUnknown | Outcome::Gone => None,
     }
 }

@@ -136,9 +136,7 @@ impl Far {
                 status: 400,
                 message: "no".to_owned(),
             },
-            _ => Outcome::Unknown {
-                why: "it may hold it already",
-            },
+            _ => Outcome::Repeated,
         }
     }
 
