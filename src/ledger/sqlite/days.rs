@@ -5,7 +5,7 @@
 //! are at every moment the sum over all payments. Nothing here decides what
 //! counts; that is `ledger::revenue`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
@@ -55,17 +55,17 @@ pub(super) struct Booked {
 
 /// The sums of a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Row {
-    gross: Minor,
-    payments: i64,
-    reversed: Minor,
-    reversals: i64,
-    of_sales_reversed: Minor,
-    of_sales_reversals: i64,
+pub(super) struct Row {
+    pub gross: Minor,
+    pub payments: i64,
+    pub reversed: Minor,
+    pub reversals: i64,
+    pub of_sales_reversed: Minor,
+    pub of_sales_reversals: i64,
 }
 
 impl Row {
-    fn fields(&self) -> [i64; 6] {
+    pub(super) fn fields(&self) -> [i64; 6] {
         let Row {
             gross,
             payments,
@@ -304,6 +304,12 @@ impl Tx<'_> {
                 day, at, customer, by, currency, source, ignored, a, b, c, d, e, f
             ];
             self.change_row(&CUSTOMER_DAYS, row, all, key)?;
+        }
+        let changed = changes.customers.iter();
+        let changed = changed.filter(|(_, row)| **row != Row::default());
+        let days: BTreeSet<i64> = changed.map(|(key, _)| key.0).collect();
+        for day in days {
+            self.drop_segment(day)?;
         }
         Ok(())
     }

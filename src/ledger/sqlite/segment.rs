@@ -1,0 +1,330 @@
+//! The form of a *segment*: all that customers brought on one day, in a few bytes
+//! each, to be read some hundred times as fast as the rows.
+//!
+//! It is a copy of what the rows of `customer_days` say, summed over sources, and
+//! never more than that: whoever cannot read one reads the rows. This file knows
+//! no table.
+//!
+//! A segment is parts, one for each currency and for what is ignored: three bytes
+//! of the currency, one that is 0 or 1, then a customer's entry after the other,
+//! by rising numbers, and a 0. An entry is how far its number lies behind the one
+//! before (the first behind -1, so that none is 0), one byte that says which sums
+//! follow, the gross, and those sums. Numbers are written seven bits a byte, the
+//! lowest first; what can be below zero is folded.
+
+use super::days::Row;
+use crate::money::Currency;
+
+/// The form that this program writes. Segments of any other are left alone by
+/// whoever reads, and made anew.
+pub(super) const FORM: i64 = 1;
+
+/// What follows the gross.
+const MANY: u8 = 1;
+const BACK: u8 = 2;
+const OF_SALES: u8 = 4;
+const KNOWN: u8 = MANY | BACK | OF_SALES;
+
+/// The bits of a number in one byte, and the bit that says that more follow.
+const BITS: u32 = 7;
+const MORE: u8 = 0x80;
+const NUMBER_BITS: u32 = u64::BITS;
+
+/// What is no segment of this form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Broken;
+
+/// What the entries of one part have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Part {
+    pub currency: Currency,
+    pub ignored: bool,
+}
+
+/// A segment that is being written.
+#[derive(Default)]
+pub(super) struct Packer {
+    bytes: Vec<u8>,
+    part: Option<Part>,
+    next: u64,
+}
+
+impl Packer {
+    /// Adds a customer; parts come in one piece, and in each the customers by rising
+    /// numbers.
+    pub(super) fn add(&mut self, part: Part, customer: u32, row: &Row) -> Result<(), Broken> {
+        if self.part != Some(part) {
+            self.end_part();
+            self.bytes
+                .extend_from_slice(part.currency.code().as_bytes());
+            self.bytes.push(u8::from(part.ignored));
+            self.part = Some(part);
+        }
+        let behind = u64::from(customer).checked_sub(self.next).ok_or(Broken)?;
+        self.next = u64::from(customer) + 1;
+        let [
+            gross,
+            payments,
+            reversed,
+            reversals,
+            of_reversed,
+            of_reversals,
+        ] = row.fields();
+        let mut which = 0;
+        which |= if payments == 1 { 0 } else { MANY };
+        which |= if (reversed, reversals) == (0, 0) {
+            0
+        } else {
+            BACK
+        };
+        which |= if (of_reversed, of_reversals) == (0, 0) {
+            0
+        } else {
+            OF_SALES
+        };
+        self.number(behind + 1);
+        self.bytes.push(which);
+        self.amount(gross);
+        if which & MANY != 0 {
+            self.amount(payments);
+        }
+        if which & BACK != 0 {
+            self.amount(reversed);
+            self.amount(reversals);
+        }
+        if which & OF_SALES != 0 {
+            self.amount(of_reversed);
+            self.amount(of_reversals);
+        }
+        Ok(())
+    }
+
+    /// The segment.
+    pub(super) fn end(mut self) -> Vec<u8> {
+        self.end_part();
+        self.bytes
+    }
+
+    fn end_part(&mut self) {
+        if self.part.take().is_some() {
+            self.bytes.push(0);
+        }
+        self.next = 0;
+    }
+
+    fn number(&mut self, mut value: u64) {
+        while value >= u64::from(MORE) {
+            // The cut is meant: these are the lowest bits.
+            self.bytes.push(value.to_le_bytes()[0] | MORE);
+            value >>= BITS;
+        }
+        self.bytes.push(value.to_le_bytes()[0]);
+    }
+
+    fn amount(&mut self, value: i64) {
+        // Folded: 0, -1, 1, -2, 2 and so on, so that small ones of either sign are short.
+        let folded = (value << 1) ^ (value >> (i64::BITS - 1));
+        self.number(u64::from_ne_bytes(folded.to_ne_bytes()));
+    }
+}
+
+/// A segment that is being read.
+pub(super) struct Segment<'a> {
+    rest: &'a [u8],
+    next: u64,
+}
+
+impl<'a> Segment<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Segment<'a> {
+        Segment {
+            rest: bytes,
+            next: 0,
+        }
+    }
+
+    /// The next part, once the one before was read to its end; nothing at the end.
+    pub(super) fn part(&mut self) -> Result<Option<Part>, Broken> {
+        self.next = 0;
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let (head, rest) = self.rest.split_at_checked(4).ok_or(Broken)?;
+        self.rest = rest;
+        let [code @ .., ignored] = head else {
+            return Err(Broken);
+        };
+        let code = std::str::from_utf8(code).map_err(|_| Broken)?;
+        Ok(Some(Part {
+            currency: code.parse().map_err(|_| Broken)?,
+            ignored: match ignored {
+                0 => false,
+                1 => true,
+                _ => return Err(Broken),
+            },
+        }))
+    }
+
+    /// The next customer of this part; nothing at its end.
+    #[inline]
+    pub(super) fn row(&mut self) -> Result<Option<(u32, Row)>, Broken> {
+        let behind = self.number()?;
+        let Some(behind) = behind.checked_sub(1) else {
+            return Ok(None);
+        };
+        let customer = self.next.checked_add(behind).ok_or(Broken)?;
+        self.next = customer.checked_add(1).ok_or(Broken)?;
+        let customer = u32::try_from(customer).map_err(|_| Broken)?;
+        let (which, rest) = self.rest.split_first().ok_or(Broken)?;
+        self.rest = rest;
+        if which & !KNOWN != 0 {
+            return Err(Broken);
+        }
+        let mut row = Row {
+            gross: self.amount()?,
+            payments: 1,
+            ..Row::default()
+        };
+        if which & MANY != 0 {
+            row.payments = self.amount()?;
+        }
+        if which & BACK != 0 {
+            row.reversed = self.amount()?;
+            row.reversals = self.amount()?;
+        }
+        if which & OF_SALES != 0 {
+            row.of_sales_reversed = self.amount()?;
+            row.of_sales_reversals = self.amount()?;
+        }
+        Ok(Some((customer, row)))
+    }
+
+    #[inline]
+    fn number(&mut self) -> Result<u64, Broken> {
+        let (mut value, mut shift) = (0, 0);
+        loop {
+            let (byte, rest) = self.rest.split_first().ok_or(Broken)?;
+            self.rest = rest;
+            let bits = u64::from(byte & !MORE);
+            let placed = bits << shift;
+            // Bits that would fall out at the top are no number of ours.
+            if placed >> shift != bits {
+                return Err(Broken);
+            }
+            value |= placed;
+            if byte & MORE == 0 {
+                return Ok(value);
+            }
+            shift += BITS;
+            if shift >= NUMBER_BITS {
+                return Err(Broken);
+            }
+        }
+    }
+
+    #[inline]
+    fn amount(&mut self) -> Result<i64, Broken> {
+        let folded = self.number()?;
+        let half = i64::from_ne_bytes((folded >> 1).to_ne_bytes());
+        Ok(if folded & 1 == 0 { half } else { !half })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::collection::btree_map;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Kept = BTreeMap<(Part, u32), Row>;
+
+    fn packed(kept: &Kept) -> Vec<u8> {
+        let mut packer = Packer::default();
+        for ((part, customer), row) in kept {
+            packer.add(*part, *customer, row).unwrap();
+        }
+        packer.end()
+    }
+
+    fn unpacked(bytes: &[u8]) -> Result<Kept, Broken> {
+        let (mut kept, mut segment) = (Kept::new(), Segment::new(bytes));
+        while let Some(part) = segment.part()? {
+            while let Some((customer, row)) = segment.row()? {
+                kept.insert((part, customer), row);
+            }
+        }
+        Ok(kept)
+    }
+
+    fn amounts() -> impl Strategy<Value = i64> {
+        prop_oneof![
+            Just(0),
+            Just(1),
+            -300..300_i64,
+            any::<i64>(),
+            Just(i64::MIN),
+            Just(i64::MAX)
+        ]
+    }
+
+    fn rows() -> impl Strategy<Value = Row> {
+        let three = || (amounts(), amounts());
+        (three(), three(), three()).prop_map(|((gross, payments), back, of_sales)| Row {
+            gross,
+            payments,
+            reversed: back.0,
+            reversals: back.1,
+            of_sales_reversed: of_sales.0,
+            of_sales_reversals: of_sales.1,
+        })
+    }
+
+    fn keys() -> impl Strategy<Value = (Part, u32)> {
+        let currency = prop::sample::select(vec!["EUR", "JPY", "USD"]);
+        let customer = prop_oneof![0..400_u32, any::<u32>(), Just(0), Just(u32::MAX)];
+        (currency, any::<bool>(), customer).prop_map(|(code, ignored, customer)| {
+            let currency = code.parse().unwrap();
+            (Part { currency, ignored }, customer)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_packed_is_unpacked(kept in btree_map(keys(), rows(), 0..60)) {
+            prop_assert_eq!(unpacked(&packed(&kept)), Ok(kept));
+        }
+
+        #[test]
+        fn any_bytes_are_read_to_an_end(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            // Only that it ends and never panics; a checksum says what is ours.
+            let _ = unpacked(&bytes);
+        }
+
+        #[test]
+        fn what_is_cut_off_inside_a_part_is_broken(
+            kept in btree_map(keys(), rows(), 1..20), cut in any::<prop::sample::Index>()
+        ) {
+            let bytes = packed(&kept);
+            let cut = &bytes[..cut.index(bytes.len())];
+            if let Ok(fewer) = unpacked(cut) {
+                let parts: std::collections::BTreeSet<Part> =
+                    fewer.keys().map(|(part, _)| *part).collect();
+                let whole = kept.iter().filter(|((part, _), _)| parts.contains(part));
+                prop_assert_eq!(whole.count(), fewer.len());
+            }
+        }
+    }
+
+    #[test]
+    fn customers_out_of_order_are_refused() {
+        let part = Part {
+            currency: "USD".parse().unwrap(),
+            ignored: false,
+        };
+        let mut packer = Packer::default();
+        packer.add(part, 7, &Row::default()).unwrap();
+        assert_eq!(packer.add(part, 7, &Row::default()), Err(Broken));
+    }
+}

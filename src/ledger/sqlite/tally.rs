@@ -1,0 +1,409 @@
+//! What customers come to over some days, by their numbers: added up first, ranked
+//! then, and named last, so that only those are named who are shown.
+//!
+//! It reads what `condense` walks over, and whose partner brought whom. It writes
+//! nothing, and what of the money counts was decided long before.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, HashMap};
+
+use rusqlite::params;
+
+use super::LedgerError;
+use super::commission::Earned;
+use super::condense::{Step, Strangers, Whom};
+use super::report::range;
+use super::tx::Tx;
+use crate::money::{Currency, Minor};
+use crate::report::{Basis, Group, Heap, Most, Question, Sums};
+
+/// Customers whose sums stand side by side: a currency that few pay in takes no
+/// room for all.
+const BLOCK: usize = 256;
+
+/// More names than this are found in one pass over all, because looking each one up
+/// takes some four times as long.
+const LOOKED_UP_MOST: usize = 2_000;
+
+/// Who is told of in the order of their names, as partners are below.
+const NAMES: &str = "SELECT number, destination, customer FROM customer_numbers
+    ORDER BY destination, customer";
+
+/// The partners of customers, in the same order.
+const PARTNERS: &str = "SELECT destination, customer, max(partner) FROM customers
+    WHERE partner IS NOT NULL GROUP BY destination, customer ORDER BY destination, customer";
+
+/// The sums of a currency, by customer.
+type Column = Vec<Option<Box<[Sums]>>>;
+
+/// What every customer comes to.
+#[derive(Default)]
+pub(super) struct Sheet {
+    columns: Vec<(Currency, Column)>,
+    /// The column that was added to last, because most additions are to the same.
+    last: usize,
+}
+
+impl Sheet {
+    /// Adds a day of a customer as `basis` counts it.
+    #[inline]
+    fn take(&mut self, basis: Basis, (_, part, number, row): Step<'_>) -> Option<()> {
+        let (reversed, reversals) = match basis {
+            Basis::Own => (row.reversed, row.reversals),
+            Basis::Sale => (row.of_sales_reversed, row.of_sales_reversals),
+        };
+        let sums = self.of(part.currency, number)?;
+        let add = |sum: &mut i64, more: i64| -> Option<()> {
+            *sum = sum.checked_add(more)?;
+            Some(())
+        };
+        add(&mut sums.gross, row.gross)?;
+        add(&mut sums.reversed, reversed)?;
+        add(&mut sums.payments, row.payments)?;
+        add(&mut sums.reversals, reversals)?;
+        if part.ignored {
+            add(&mut sums.ignored, row.gross.checked_sub(reversed)?)?;
+        }
+        Some(())
+    }
+
+    #[inline]
+    fn of(&mut self, currency: Currency, number: u32) -> Option<&mut Sums> {
+        if self.columns.get(self.last).map(|it| it.0) != Some(currency) {
+            let found = self.columns.iter().position(|it| it.0 == currency);
+            self.last = found.unwrap_or(self.columns.len());
+            if found.is_none() {
+                self.columns.push((currency, Vec::new()));
+            }
+        }
+        let (_, column) = self.columns.get_mut(self.last)?;
+        let number = usize::try_from(number).ok()?;
+        let (block, at) = (number / BLOCK, number % BLOCK);
+        if block >= column.len() {
+            column.resize_with(block + 1, || None);
+        }
+        let block = column.get_mut(block)?;
+        let block = block.get_or_insert_with(|| vec![Sums::default(); BLOCK].into_boxed_slice());
+        block.get_mut(at)
+    }
+
+    /// Whoever has any sums, currency by currency.
+    fn all(&self) -> impl Iterator<Item = (Currency, u32, &Sums)> {
+        self.columns.iter().flat_map(|(currency, column)| {
+            let blocks = (0..).step_by(BLOCK).zip(column);
+            let sums = blocks.flat_map(|(first, block)| {
+                let block = block.iter().flat_map(|it| it.iter());
+                (first..).zip(block)
+            });
+            sums.filter(|(_, sums)| **sums != Sums::default())
+                .map(|(number, sums)| (*currency, number, sums))
+        })
+    }
+}
+
+/// What every customer comes to, and who has no number in the ledger.
+pub(super) struct Tally {
+    sheet: Sheet,
+    strangers: Strangers,
+}
+
+/// The partners of customers.
+pub(super) struct Partners {
+    /// The first is the one whom nobody knows.
+    pub keys: Vec<Option<String>>,
+    /// For each number the place of its partner in `keys`.
+    of: Vec<u32>,
+}
+
+impl Partners {
+    pub(super) fn nobody() -> Partners {
+        Partners {
+            keys: vec![None],
+            of: Vec::new(),
+        }
+    }
+
+    /// The place of one more.
+    pub(super) fn add(&mut self, key: &str) -> u32 {
+        let place = u32::try_from(self.keys.len()).unwrap_or(0);
+        self.keys.push(Some(key.to_owned()));
+        place
+    }
+
+    pub(super) fn put(&mut self, number: u32, place: u32) {
+        let number = usize::try_from(number).unwrap_or(usize::MAX);
+        if number >= self.of.len() {
+            self.of.resize(number.saturating_add(1), 0);
+        }
+        if let Some(slot) = self.of.get_mut(number) {
+            *slot = place;
+        }
+    }
+
+    /// The place in `keys` of whoever brought this customer.
+    pub(super) fn at(&self, number: u32) -> usize {
+        let number = usize::try_from(number).unwrap_or(usize::MAX);
+        let place = self.of.get(number).copied().unwrap_or(0);
+        usize::try_from(place).unwrap_or(0)
+    }
+
+    fn of(&self, number: u32) -> Option<&str> {
+        self.keys.get(self.at(number))?.as_deref()
+    }
+}
+
+/// The lines of one customer that are shown.
+type Shown = HashMap<u32, Vec<(Currency, Sums)>>;
+
+impl Tx<'_> {
+    /// Adds up what each customer brought.
+    pub(super) fn tally(&self, question: &Question) -> Result<Tally, LedgerError> {
+        let basis = question.basis;
+        let take = |sheet: &mut Sheet, step: Step<'_>| {
+            let taken = sheet.take(basis, step);
+            taken.ok_or_else(|| LedgerError::Unusable("a sum beyond all numbers".to_owned()))
+        };
+        let mut strangers = self.strangers()?;
+        let days = range(question);
+        let sheet = self.walk_customers(days, &mut strangers, Sheet::default, take)?;
+        Ok(Tally { sheet, strangers })
+    }
+
+    /// Adds what partners' customers brought, as the partners are known now.
+    pub(super) fn add_partners(
+        &self,
+        tally: &mut Tally,
+        heap: &mut Heap,
+    ) -> Result<(), LedgerError> {
+        let partners = self.partners(&mut tally.strangers, None)?;
+        let mut sums: BTreeMap<Currency, Vec<Option<Sums>>> = BTreeMap::new();
+        for (currency, number, more) in tally.sheet.all() {
+            let all = sums.entry(currency).or_default();
+            all.resize(partners.keys.len(), None);
+            if let Some(slot) = all.get_mut(partners.at(number)) {
+                slot.get_or_insert_default().add(more);
+            }
+        }
+        for (currency, all) in sums {
+            for (partner_key, sums) in partners.keys.iter().zip(all) {
+                let group = Group::Partner {
+                    partner_key: partner_key.clone(),
+                    attributed: true,
+                };
+                if let Some(sums) = sums {
+                    heap.add(group, currency, &sums);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Who brought whom. Both lists come in the same order, so one pass over each
+    /// finds it. Where only some partners are `asked` for, their customers all get
+    /// numbers.
+    pub(super) fn partners(
+        &self,
+        strangers: &mut Strangers,
+        asked: Option<&[String]>,
+    ) -> Result<Partners, LedgerError> {
+        let mut found = Partners::nobody();
+        let mut places = HashMap::<String, u32>::new();
+        let mut names = self.conn.prepare_cached(NAMES)?;
+        let mut names = names.query([])?;
+        let mut partners = self.conn.prepare_cached(PARTNERS)?;
+        let mut partners = partners.query([])?;
+        let mut name = None;
+        while let Some(row) = partners.next()? {
+            let (destination, customer) = whom(row, 0)?;
+            let partner = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
+            if asked.is_some_and(|asked| !asked.iter().any(|it| it == partner)) {
+                continue;
+            }
+            let place = match places.get(partner) {
+                Some(place) => *place,
+                None => {
+                    let place = found.add(partner);
+                    places.insert(partner.to_owned(), place);
+                    place
+                }
+            };
+            let numbered = loop {
+                if name.is_none() {
+                    name = names.next()?;
+                }
+                let Some(row) = name else { break None };
+                match whom(row, 1)?.cmp(&(destination, customer)) {
+                    Ordering::Less => name = None,
+                    Ordering::Equal => break Some(row.get(0)?),
+                    Ordering::Greater => break None,
+                }
+            };
+            let number = match (numbered, asked) {
+                (Some(number), _) => Some(number),
+                (None, Some(_)) => Some(strangers.number(destination, customer)?),
+                (None, None) => strangers.known(destination, customer),
+            };
+            if let Some(number) = number {
+                found.put(number, place);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Adds the customers with what they brought and earned for others. `most` says
+    /// how many of them are named; the others only count.
+    pub(super) fn add_customers(
+        &self,
+        question: &Question,
+        most: Most,
+        tally: &mut Tally,
+        heap: &mut Heap,
+    ) -> Result<(), LedgerError> {
+        for line in self.earned(question)? {
+            self.add_commission(line, tally, heap)?;
+        }
+        let mut nets: BTreeMap<Currency, Vec<Minor>> = BTreeMap::new();
+        for (currency, _, sums) in tally.sheet.all() {
+            nets.entry(currency)
+                .or_default()
+                .push(sums.gross - sums.reversed);
+        }
+        let least: BTreeMap<Currency, Minor> = nets
+            .into_iter()
+            .filter_map(|(currency, nets)| Some((currency, least(nets, most)?)))
+            .collect();
+        let mut shown = Shown::new();
+        for (currency, number, sums) in tally.sheet.all() {
+            let least = least.get(&currency).copied();
+            if least.is_none_or(|least| sums.gross - sums.reversed >= least) {
+                shown.entry(number).or_default().push((currency, *sums));
+            } else {
+                heap.leave_off(currency, sums);
+            }
+        }
+        self.name_shown(shown, &mut tally.strangers, heap)
+    }
+
+    fn add_commission(
+        &self,
+        line: Earned,
+        tally: &mut Tally,
+        heap: &mut Heap,
+    ) -> Result<(), LedgerError> {
+        let Some((destination, customer)) = line.whom() else {
+            let (group, currency, sums) = line.line();
+            if sums != Sums::default() {
+                heap.add(group, currency, &sums);
+            }
+            return Ok(());
+        };
+        let number = self.number_of((destination, customer), &mut tally.strangers)?;
+        if let Some(sums) = tally.sheet.of(line.currency, number) {
+            sums.commission += line.amount;
+        }
+        Ok(())
+    }
+
+    /// Names who is shown, each with the partner.
+    fn name_shown(
+        &self,
+        mut shown: Shown,
+        strangers: &mut Strangers,
+        heap: &mut Heap,
+    ) -> Result<(), LedgerError> {
+        let lines = shown.values().map(Vec::len).sum();
+        heap.expect(lines);
+        if shown.len() > LOOKED_UP_MOST {
+            return self.name_all(shown, strangers, heap);
+        }
+        for (number, lines) in shown.drain() {
+            let named = match strangers.whom(number) {
+                Some(named) => Some(named.clone()),
+                None => self.one(
+                    "SELECT destination, customer FROM customer_numbers WHERE number = ?1",
+                    [number],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )?,
+            };
+            let named = named.ok_or_else(nameless)?;
+            let partner = self.partner_of(&named)?;
+            add_lines(heap, &named, partner.as_deref(), lines);
+        }
+        Ok(())
+    }
+
+    fn name_all(
+        &self,
+        mut shown: Shown,
+        strangers: &mut Strangers,
+        heap: &mut Heap,
+    ) -> Result<(), LedgerError> {
+        let partners = self.partners(strangers, None)?;
+        for (number, named) in strangers.all() {
+            if let Some(lines) = shown.remove(&number) {
+                add_lines(heap, named, partners.of(number), lines);
+            }
+        }
+        let mut names = self.conn.prepare_cached(NAMES)?;
+        let mut names = names.query([])?;
+        while let Some(row) = names.next()? {
+            let number = row.get(0)?;
+            if let Some(lines) = shown.remove(&number) {
+                let named = (row.get(1)?, row.get(2)?);
+                add_lines(heap, &named, partners.of(number), lines);
+            }
+        }
+        match shown.is_empty() {
+            true => Ok(()),
+            false => Err(nameless()),
+        }
+    }
+
+    fn partner_of(&self, (destination, customer): &Whom) -> Result<Option<String>, LedgerError> {
+        let found = self.one(
+            "SELECT max(partner) FROM customers WHERE destination = ?1 AND customer = ?2",
+            params![destination, customer],
+            |row| row.get(0),
+        )?;
+        Ok(found.flatten())
+    }
+}
+
+/// The net of the last one of the first so many; nothing where there are no more.
+fn least(mut nets: Vec<Minor>, most: Most) -> Option<Minor> {
+    let (Most::First(lines) | Most::Each(lines)) = most else {
+        return None;
+    };
+    let last = lines.checked_sub(1)?;
+    if last >= nets.len() {
+        return None;
+    }
+    // Whoever has the same stays, because names decide between those.
+    let (_, net, _) = nets.select_nth_unstable_by_key(last, |net| Reverse(*net));
+    Some(*net)
+}
+
+fn nameless() -> LedgerError {
+    LedgerError::Unusable("a customer's number without a name".to_owned())
+}
+
+fn whom<'a>(row: &'a rusqlite::Row<'_>, at: usize) -> rusqlite::Result<(&'a str, &'a str)> {
+    Ok((row.get_ref(at)?.as_str()?, row.get_ref(at + 1)?.as_str()?))
+}
+
+fn add_lines(
+    heap: &mut Heap,
+    (destination, customer): &Whom,
+    partner: Option<&str>,
+    lines: Vec<(Currency, Sums)>,
+) {
+    for (currency, sums) in lines {
+        let group = Group::Customer {
+            destination: Some(destination.clone()),
+            customer_key: Some(customer.clone()),
+            partner_key: partner.map(str::to_owned),
+            attributed: true,
+        };
+        heap.add_line(group, currency, &sums);
+    }
+}
