@@ -309,8 +309,9 @@ pub(super) fn switched_at(
             |row| row.get(0),
         )
         .optional()?;
-    // Without payments there is nothing that the other word could have counted.
-    let since = payments.map(|_| now.ms());
+    // Without payments there is nothing that the other word could have counted, and
+    // where nobody served yet there was no other word: those came by files.
+    let since = payments.filter(|_| !known.is_empty()).map(|_| now.ms());
     conn.execute(
         "UPDATE sources SET switch_word = ?2, switch_since = ?3 WHERE name = ?1",
         params![source, word, since],
