@@ -3,7 +3,7 @@
 # `serve` had meanwhile. It imports payments of 30,000 customers in three currencies
 # over 397 days, gives two thirds of the customers one of 200 partners, serves, waits
 # until the days that are over have segments, and asks for each address three times;
-# the third time is told. It needs the release binary, `sqlite3` and `curl`; nothing
+# the third time is told, by the clock and by what the process had of a processor. It needs the release binary, `sqlite3` and `curl`; nothing
 # leaves the machine.
 #
 #   bench/pages.sh [ROWS] [FOLDER]      default 1000000 rows, a folder that is removed
@@ -93,15 +93,20 @@ while [ "$(made)" != "$before" ]; do
 done
 echo "$rows payments, $before segments after $(( $(date +%s) - begun )) s"
 
+# What all threads had of the processors so far, in microseconds.
+processor() { cat "/proc/$pid"/task/*/schedstat | awk '{s += $1} END {printf "%d", s / 1000}'; }
+
 page() {
-  local took=""
+  local took="" begun=0
   for _ in 1 2 3; do
+    begun="$(processor)"
     took="$(curl -s -o answer -w '%{http_code} %{time_total}' \
       -H "Authorization: Bearer $BENCH_TOKEN" "http://$admin$1")"
   done
   [ "${took%% *}" = 200 ] || echo "$1 answers ${took%% *}" >&2
-  printf '%-40s %7.1f ms %9d bytes\n' "$1" "$(echo "${took##* } 1000" | awk '{print $1 * $2}')" \
-    "$(wc -c < answer)"
+  printf '%-42s %7.1f ms %7.1f ms of processor %9d bytes\n' "$1" \
+    "$(echo "${took##* } 1000" | awk '{print $1 * $2}')" \
+    "$(echo "$(processor) $begun" | awk '{print ($1 - $2) / 1000}')" "$(wc -c < answer)"
 }
 for range in 30d 90d 365d all; do page "/?range=$range"; done
 for range in 30d 90d 365d all; do page "/customers?range=$range"; done

@@ -26,7 +26,7 @@ const STEPS: usize = 90;
 const BYS: [By; 5] = [By::Partner, By::Customer, By::Source, By::Day, By::Month];
 
 /// Every report that differs in how it is added up.
-fn questions(zone: &Zone) -> Vec<Question> {
+pub fn questions(zone: &Zone) -> Vec<Question> {
     let day = |text: &str| Day::parse(text);
     let ranges = [
         (None, None),
@@ -197,7 +197,7 @@ pub async fn condense(ledger: &Ledger) {
 
 /// What a provider tells of one payment, spread over weeks, in some currency and
 /// about some customer.
-fn told_of(id: &str, rng: &mut StdRng) -> Vec<Reading> {
+pub fn told_of(id: &str, rng: &mut StdRng) -> Vec<Reading> {
     let (_, told, _) = history(id, rng);
     let currency = ["USD", "EUR"][rng.random_range(0..2)].parse().unwrap();
     let sold = rng.random_range(-3..12) * DAY_MS + rng.random_range(0..24) * HOUR_MS;
@@ -245,7 +245,7 @@ async fn decide(bench: &Bench, rng: &mut StdRng) {
     decided.await.unwrap();
 }
 
-async fn link(bench: &Bench, rng: &mut StdRng) {
+pub async fn link(bench: &Bench, rng: &mut StdRng) {
     let source = ["stripe", "shop"][rng.random_range(0..2)];
     let external_id = ["cus_A", "cus_B"][rng.random_range(0..2)];
     if rng.random_ratio(1, 4) {

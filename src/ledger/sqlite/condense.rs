@@ -89,6 +89,12 @@ impl Strangers {
         self.names.get(usize::try_from(behind).ok()?)
     }
 
+    /// The number of the next one.
+    pub(super) fn next(&self) -> u32 {
+        let behind = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        self.first.saturating_add(behind)
+    }
+
     /// All of them with their numbers.
     pub(super) fn all(&self) -> impl Iterator<Item = (u32, &Whom)> {
         (self.first..).zip(&self.names)
@@ -161,8 +167,10 @@ impl Tx<'_> {
     fn begin_segments(&self, new: &[Whom], days: &[i64]) -> Result<(), LedgerError> {
         for (destination, customer) in new {
             self.run(
-                "INSERT INTO customer_numbers (destination, customer) VALUES (?1, ?2)
-                 ON CONFLICT DO NOTHING",
+                "INSERT INTO customer_numbers (destination, customer, partner)
+                 SELECT ?1, ?2, (SELECT max(partner) FROM customers
+                                 WHERE destination = ?1 AND customer = ?2)
+                 WHERE true ON CONFLICT DO NOTHING",
                 [destination, customer],
             )?;
         }
@@ -249,7 +257,7 @@ impl Tx<'_> {
         days: [i64; 2],
         strangers: &mut Strangers,
         empty: impl Fn() -> T,
-        mut step: impl FnMut(&mut T, Step<'_>) -> Result<(), LedgerError>,
+        mut step: impl FnMut(&mut T, &Strangers, Step<'_>) -> Result<(), LedgerError>,
     ) -> Result<T, LedgerError> {
         let mut taken = empty();
         match self.walk_segments(days, &mut taken, strangers, &mut step) {
@@ -269,7 +277,7 @@ impl Tx<'_> {
         [from, to]: [i64; 2],
         taken: &mut T,
         met: &mut Strangers,
-        step: &mut impl FnMut(&mut T, Step<'_>) -> Result<(), LedgerError>,
+        step: &mut impl FnMut(&mut T, &Strangers, Step<'_>) -> Result<(), LedgerError>,
     ) -> Result<(), Stopped> {
         let mut statement = self.conn.prepare_cached(
             "SELECT day, checksum, bytes FROM customer_segments
@@ -288,7 +296,7 @@ impl Tx<'_> {
             if next < day {
                 self.walk_rows([next, day - 1], taken, met, step)?;
             }
-            let read = walk_segment((day, bytes), met.first, taken, step);
+            let read = walk_segment((day, bytes), met, taken, step);
             if matches!(read, Err(Stopped::Broken)) {
                 self.broken.borrow_mut().push(day);
             }
@@ -306,7 +314,7 @@ impl Tx<'_> {
         [from, to]: [i64; 2],
         taken: &mut T,
         met: &mut Strangers,
-        step: &mut impl FnMut(&mut T, Step<'_>) -> Result<(), LedgerError>,
+        step: &mut impl FnMut(&mut T, &Strangers, Step<'_>) -> Result<(), LedgerError>,
     ) -> Result<(), LedgerError> {
         let mut statement = self.conn.prepare_cached(ROWS)?;
         let mut rows = statement.query([from, to])?;
@@ -320,7 +328,7 @@ impl Tx<'_> {
                 }
             };
             let sums = read_row(row, 4)?;
-            step(taken, (row.get(0)?, part, number, &sums))?;
+            step(taken, met, (row.get(0)?, part, number, &sums))?;
         }
         Ok(())
     }
@@ -328,17 +336,17 @@ impl Tx<'_> {
 
 fn walk_segment<T>(
     (day, bytes): (i64, &[u8]),
-    first_stranger: u32,
+    met: &Strangers,
     taken: &mut T,
-    step: &mut impl FnMut(&mut T, Step<'_>) -> Result<(), LedgerError>,
+    step: &mut impl FnMut(&mut T, &Strangers, Step<'_>) -> Result<(), LedgerError>,
 ) -> Result<(), Stopped> {
     let mut segment = Segment::new(bytes);
     while let Some(part) = segment.part()? {
         while let Some((number, row)) = segment.row()? {
-            if number >= first_stranger {
+            if number >= met.first {
                 return Err(Stopped::Broken);
             }
-            step(taken, (day, part, number, &row))?;
+            step(taken, met, (day, part, number, &row))?;
         }
     }
     Ok(())

@@ -43,7 +43,7 @@ fn sums(conn: &Connection, days: [i64; 2]) -> (BTreeMap<String, (i64, i64)>, Vec
     with(conn, |tx| {
         let mut strangers = tx.strangers().unwrap();
         let empty = BTreeMap::<u32, (i64, i64)>::new;
-        let sums = tx.walk_customers(days, &mut strangers, empty, |sums, step| {
+        let sums = tx.walk_customers(days, &mut strangers, empty, |sums, _, step| {
             let (gross, payments) = sums.entry(step.2).or_default();
             *gross += step.3.gross;
             *payments += step.3.payments;

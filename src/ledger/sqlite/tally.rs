@@ -4,8 +4,8 @@
 //! It reads what `condense` walks over, and whose partner brought whom. It writes
 //! nothing, and what of the money counts was decided long before.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::{BTreeMap, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rusqlite::params;
 
@@ -25,13 +25,8 @@ const BLOCK: usize = 256;
 /// takes some four times as long.
 const LOOKED_UP_MOST: usize = 2_000;
 
-/// Who is told of in the order of their names, as partners are below.
-const NAMES: &str = "SELECT number, destination, customer FROM customer_numbers
-    ORDER BY destination, customer";
-
-/// The partners of customers, in the same order.
-const PARTNERS: &str = "SELECT destination, customer, max(partner) FROM customers
-    WHERE partner IS NOT NULL GROUP BY destination, customer ORDER BY destination, customer";
+/// All who have a number.
+const NAMES: &str = "SELECT number, destination, customer FROM customer_numbers";
 
 /// The sums of a currency, by customer.
 type Column = Vec<Option<Box<[Sums]>>>;
@@ -107,10 +102,12 @@ pub(super) struct Tally {
     strangers: Strangers,
 }
 
-/// The partners of customers.
+/// The partners of customers, or others whom their money is told by.
+#[derive(Clone)]
 pub(super) struct Partners {
     /// The first is the one whom nobody knows.
     pub keys: Vec<Option<String>>,
+    places: HashMap<String, u32>,
     /// For each number the place of its partner in `keys`.
     of: Vec<u32>,
 }
@@ -119,14 +116,19 @@ impl Partners {
     pub(super) fn nobody() -> Partners {
         Partners {
             keys: vec![None],
+            places: HashMap::new(),
             of: Vec::new(),
         }
     }
 
-    /// The place of one more.
-    pub(super) fn add(&mut self, key: &str) -> u32 {
+    /// The place in `keys`, which is made where there is none.
+    pub(super) fn place_of(&mut self, key: &str) -> u32 {
+        if let Some(place) = self.places.get(key) {
+            return *place;
+        }
         let place = u32::try_from(self.keys.len()).unwrap_or(0);
         self.keys.push(Some(key.to_owned()));
+        self.places.insert(key.to_owned(), place);
         place
     }
 
@@ -159,7 +161,7 @@ impl Tx<'_> {
     /// Adds up what each customer brought.
     pub(super) fn tally(&self, question: &Question) -> Result<Tally, LedgerError> {
         let basis = question.basis;
-        let take = |sheet: &mut Sheet, step: Step<'_>| {
+        let take = |sheet: &mut Sheet, _: &Strangers, step: Step<'_>| {
             let taken = sheet.take(basis, step);
             taken.ok_or_else(|| LedgerError::Unusable("a sum beyond all numbers".to_owned()))
         };
@@ -170,12 +172,8 @@ impl Tx<'_> {
     }
 
     /// Adds what partners' customers brought, as the partners are known now.
-    pub(super) fn add_partners(
-        &self,
-        tally: &mut Tally,
-        heap: &mut Heap,
-    ) -> Result<(), LedgerError> {
-        let partners = self.partners(&mut tally.strangers, None)?;
+    pub(super) fn add_partners(&self, tally: &Tally, heap: &mut Heap) -> Result<(), LedgerError> {
+        let partners = self.partners_of_all(&tally.strangers)?;
         let mut sums: BTreeMap<Currency, Vec<Option<Sums>>> = BTreeMap::new();
         for (currency, number, more) in tally.sheet.all() {
             let all = sums.entry(currency).or_default();
@@ -198,52 +196,33 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Who brought whom. Both lists come in the same order, so one pass over each
-    /// finds it. Where only some partners are `asked` for, their customers all get
-    /// numbers.
+    /// Who brought whom, of those who have a number; only by those who are `asked` for,
+    /// if there are any.
     pub(super) fn partners(
         &self,
-        strangers: &mut Strangers,
-        asked: Option<&[String]>,
+        asked: Option<&HashSet<String>>,
     ) -> Result<Partners, LedgerError> {
         let mut found = Partners::nobody();
-        let mut places = HashMap::<String, u32>::new();
-        let mut names = self.conn.prepare_cached(NAMES)?;
-        let mut names = names.query([])?;
-        let mut partners = self.conn.prepare_cached(PARTNERS)?;
-        let mut partners = partners.query([])?;
-        let mut name = None;
-        while let Some(row) = partners.next()? {
-            let (destination, customer) = whom(row, 0)?;
-            let partner = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
-            if asked.is_some_and(|asked| !asked.iter().any(|it| it == partner)) {
-                continue;
+        let mut numbered = self.conn.prepare_cached(
+            "SELECT number, partner FROM customer_numbers WHERE partner IS NOT NULL",
+        )?;
+        let mut rows = numbered.query([])?;
+        while let Some(row) = rows.next()? {
+            let partner = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
+            if asked.is_none_or(|asked| asked.contains(partner)) {
+                let place = found.place_of(partner);
+                found.put(row.get(0)?, place);
             }
-            let place = match places.get(partner) {
-                Some(place) => *place,
-                None => {
-                    let place = found.add(partner);
-                    places.insert(partner.to_owned(), place);
-                    place
-                }
-            };
-            let numbered = loop {
-                if name.is_none() {
-                    name = names.next()?;
-                }
-                let Some(row) = name else { break None };
-                match whom(row, 1)?.cmp(&(destination, customer)) {
-                    Ordering::Less => name = None,
-                    Ordering::Equal => break Some(row.get(0)?),
-                    Ordering::Greater => break None,
-                }
-            };
-            let number = match (numbered, asked) {
-                (Some(number), _) => Some(number),
-                (None, Some(_)) => Some(strangers.number(destination, customer)?),
-                (None, None) => strangers.known(destination, customer),
-            };
-            if let Some(number) = number {
+        }
+        Ok(found)
+    }
+
+    /// The same with those who have none.
+    fn partners_of_all(&self, strangers: &Strangers) -> Result<Partners, LedgerError> {
+        let mut found = self.partners(None)?;
+        for (number, whom) in strangers.all() {
+            if let Some(partner) = self.partner_of(whom)? {
+                let place = found.place_of(&partner);
                 found.put(number, place);
             }
         }
@@ -281,7 +260,7 @@ impl Tx<'_> {
                 heap.leave_off(currency, sums);
             }
         }
-        self.name_shown(shown, &mut tally.strangers, heap)
+        self.name_shown(shown, &tally.strangers, heap)
     }
 
     fn add_commission(
@@ -308,7 +287,7 @@ impl Tx<'_> {
     fn name_shown(
         &self,
         mut shown: Shown,
-        strangers: &mut Strangers,
+        strangers: &Strangers,
         heap: &mut Heap,
     ) -> Result<(), LedgerError> {
         let lines = shown.values().map(Vec::len).sum();
@@ -335,10 +314,10 @@ impl Tx<'_> {
     fn name_all(
         &self,
         mut shown: Shown,
-        strangers: &mut Strangers,
+        strangers: &Strangers,
         heap: &mut Heap,
     ) -> Result<(), LedgerError> {
-        let partners = self.partners(strangers, None)?;
+        let partners = self.partners_of_all(strangers)?;
         for (number, named) in strangers.all() {
             if let Some(lines) = shown.remove(&number) {
                 add_lines(heap, named, partners.of(number), lines);
@@ -359,7 +338,10 @@ impl Tx<'_> {
         }
     }
 
-    fn partner_of(&self, (destination, customer): &Whom) -> Result<Option<String>, LedgerError> {
+    pub(super) fn partner_of(
+        &self,
+        (destination, customer): &Whom,
+    ) -> Result<Option<String>, LedgerError> {
         let found = self.one(
             "SELECT max(partner) FROM customers WHERE destination = ?1 AND customer = ?2",
             params![destination, customer],
@@ -385,10 +367,6 @@ fn least(mut nets: Vec<Minor>, most: Most) -> Option<Minor> {
 
 fn nameless() -> LedgerError {
     LedgerError::Unusable("a customer's number without a name".to_owned())
-}
-
-fn whom<'a>(row: &'a rusqlite::Row<'_>, at: usize) -> rusqlite::Result<(&'a str, &'a str)> {
-    Ok((row.get_ref(at)?.as_str()?, row.get_ref(at + 1)?.as_str()?))
 }
 
 fn add_lines(

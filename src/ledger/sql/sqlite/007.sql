@@ -2,13 +2,31 @@
 -- form that is read at once. Both tables are derived and filled by and by, so that
 -- an old ledger opens as fast as a new one.
 
--- A short number for each customer of `customer_days`, for good.
+-- A short number for each customer of `customer_days`, for good, and the partner who
+-- brought it, as `customers` has it.
 CREATE TABLE customer_numbers (
     number      INTEGER PRIMARY KEY,
     destination TEXT NOT NULL,
     customer    TEXT NOT NULL,
+    partner     TEXT,
     UNIQUE (destination, customer)
 ) STRICT;
+
+-- Whoever writes a partner down writes it there too, without having to know.
+CREATE TRIGGER customers_told_partner AFTER INSERT ON customers WHEN NEW.partner IS NOT NULL
+BEGIN
+    UPDATE customer_numbers SET partner =
+        (SELECT max(partner) FROM customers
+         WHERE destination = NEW.destination AND customer = NEW.customer)
+    WHERE destination = NEW.destination AND customer = NEW.customer;
+END;
+CREATE TRIGGER customers_changed_partner AFTER UPDATE OF partner ON customers
+BEGIN
+    UPDATE customer_numbers SET partner =
+        (SELECT max(partner) FROM customers
+         WHERE destination = NEW.destination AND customer = NEW.customer)
+    WHERE destination = NEW.destination AND customer = NEW.customer;
+END;
 
 -- All rows of `customer_days` of a day. Whoever changes one of them deletes this in
 -- the same transaction.
