@@ -10,6 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
+use super::roll_up::{Difference, Statements};
 use super::stand::Folded;
 use super::tx::{Tx, by_word};
 use crate::day::{Day, Zone};
@@ -90,6 +91,15 @@ impl Row {
         self.fields().iter().all(|field| *field >= 0) && self.of_sales_reversed <= self.gross
     }
 
+    fn difference(&self) -> Difference {
+        match self {
+            row if *row == Row::default() => Difference::Nothing,
+            row if row.is_whole() => Difference::Row,
+            row if row.fields().iter().all(|field| *field >= 0) => Difference::Change,
+            _ => Difference::Less,
+        }
+    }
+
     fn add(&mut self, other: &Row, times: i64) {
         self.gross += times * other.gross;
         self.payments += times * other.payments;
@@ -157,16 +167,6 @@ impl Changes {
         );
         self.days.entry(key).or_default().add(row, times);
     }
-}
-
-/// One table's statements: to add to a row or make it, to take from one that is
-/// there, and to drop it once it stands for nothing. Two to change it, because SQLite
-/// checks a row to be made before it finds that there is one, and what is taken out
-/// need not be a row of its own.
-struct Statements {
-    add: &'static str,
-    change: &'static str,
-    drop: &'static str,
 }
 
 const DAYS: Statements = Statements {
@@ -294,7 +294,7 @@ impl Tx<'_> {
             let all = params![
                 day, source, at, currency, attributed, ignored, a, b, c, d, e, f
             ];
-            self.change_row(&DAYS, row, all, key)?;
+            self.roll_up_row(&DAYS, &row.difference(), all, key)?;
         }
         for (key, row) in in_order(&changes.customers) {
             let (day, at, (customer, by), currency, source, ignored) = key;
@@ -303,7 +303,7 @@ impl Tx<'_> {
             let all = params![
                 day, at, customer, by, currency, source, ignored, a, b, c, d, e, f
             ];
-            self.change_row(&CUSTOMER_DAYS, row, all, key)?;
+            self.roll_up_row(&CUSTOMER_DAYS, &row.difference(), all, key)?;
         }
         let changed = changes.customers.iter();
         let changed = changed.filter(|(_, row)| **row != Row::default());
@@ -311,31 +311,6 @@ impl Tx<'_> {
         for day in days {
             self.drop_segment(day)?;
         }
-        Ok(())
-    }
-
-    fn change_row(
-        &self,
-        table: &Statements,
-        row: &Row,
-        all: &[&dyn rusqlite::ToSql],
-        key: &[&dyn rusqlite::ToSql],
-    ) -> Result<(), LedgerError> {
-        let fields = row.fields();
-        if fields == Row::default().fields() {
-            return Ok(());
-        }
-        if row.is_whole() {
-            self.run(table.add, all)?;
-            return Ok(());
-        }
-        if self.run(table.change, all)? == 0 {
-            self.run(table.add, all)?;
-        }
-        if fields.iter().all(|field| *field >= 0) {
-            return Ok(());
-        }
-        self.run(table.drop, key)?;
         Ok(())
     }
 

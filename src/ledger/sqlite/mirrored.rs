@@ -10,7 +10,7 @@ use super::stand::CALL;
 use super::tx::Tx;
 use crate::destination::{ListedCustomer, ListedPartner};
 use crate::ledger::book::SourceTerms;
-use crate::ledger::mirror::{MirrorRead, MirrorTaken};
+use crate::ledger::mirror::{MirrorRead, MirrorTaken, is_older};
 use crate::lookup::{Ask, Known};
 use crate::plan::{Customer, CustomerBy};
 use crate::time::Time;
@@ -113,10 +113,7 @@ impl Tx<'_> {
             gone: row.archived,
         };
         let before = self.stored_customer(&read.destination, &row.key)?;
-        let older = |before: &Stored| {
-            let times = before.updated_at.zip(after.updated_at);
-            !before.gone && times.is_some_and(|(before, after)| before > after)
-        };
+        let older = |before: &Stored| !before.gone && is_older(after.updated_at, before.updated_at);
         if let Some(before) = before
             .as_ref()
             .filter(|before| **before == after || older(before))

@@ -31,6 +31,7 @@ mod record;
 mod references;
 mod report;
 mod rewards;
+mod roll_up;
 mod rows;
 mod rows_told;
 mod schema;
