@@ -85,16 +85,23 @@ pub(super) fn by(by: By) -> String {
         By::Day => ["''", "NULL", "NULL", "''", "c.day"],
         By::Month => ["''", "NULL", "NULL", "''", "c.day / 100"],
     };
-    let table = match by {
-        By::Customer | By::Partner => "customer_commission_days",
-        By::Source | By::Day | By::Month => "commission_days",
+    // Added up first by what stands in the rows: names are looked up once for each of
+    // those and not for every day.
+    let (table, kept) = match by {
+        By::Customer => ("customer_commission_days", "destination, customer"),
+        By::Partner => (
+            "customer_commission_days",
+            "destination, partner, partnership",
+        ),
+        By::Source => ("commission_days", "source"),
+        By::Day | By::Month => ("commission_days", "day"),
     };
     format!(
-        "SELECT destination, customer, partner, NULL, source, number, currency, amount
-         FROM (SELECT {destination} AS destination, {customer} AS customer, {partner} AS partner,
-                      {source} AS source, {number} AS number, currency, sum(amount) AS amount
-               FROM {table} AS c WHERE day BETWEEN ?1 AND ?2
-               GROUP BY 1, 2, 3, 4, 5, currency) AS g"
+        "SELECT {destination}, {customer}, {partner}, NULL, {source}, {number}, currency,
+                sum(amount)
+         FROM (SELECT {kept}, currency, sum(amount) AS amount
+               FROM {table} WHERE day BETWEEN ?1 AND ?2 GROUP BY {kept}, currency) AS c
+         GROUP BY 1, 2, 3, 5, 6, currency"
     )
 }
 

@@ -38,6 +38,7 @@ mod schema;
 mod search;
 mod segment;
 mod settle;
+mod sheet;
 mod stand;
 mod story;
 mod strangers;

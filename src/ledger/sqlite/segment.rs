@@ -28,7 +28,6 @@ const KNOWN: u8 = MANY | BACK | OF_SALES;
 /// The bits of a number in one byte, and the bit that says that more follow.
 const BITS: u32 = 7;
 const MORE: u8 = 0x80;
-const NUMBER_BITS: u32 = u64::BITS;
 
 /// What is no segment of this form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,25 +199,33 @@ impl<'a> Segment<'a> {
 
     #[inline]
     fn number(&mut self) -> Result<u64, Broken> {
-        let (mut value, mut shift) = (0, 0);
-        loop {
-            let (byte, rest) = self.rest.split_first().ok_or(Broken)?;
-            self.rest = rest;
+        // Most are one byte.
+        match self.rest {
+            [byte, rest @ ..] if *byte < MORE => {
+                self.rest = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_number(),
+        }
+    }
+
+    fn long_number(&mut self) -> Result<u64, Broken> {
+        let mut value = 0;
+        for (byte, at) in self.rest.iter().zip(0_u32..) {
             let bits = u64::from(byte & !MORE);
-            let placed = bits << shift;
+            let placed = bits.checked_shl(at * BITS).ok_or(Broken)?;
             // Bits that would fall out at the top are no number of ours.
-            if placed >> shift != bits {
+            if placed >> (at * BITS) != bits {
                 return Err(Broken);
             }
             value |= placed;
             if byte & MORE == 0 {
+                let read = usize::try_from(at).map_err(|_| Broken)? + 1;
+                self.rest = self.rest.get(read..).ok_or(Broken)?;
                 return Ok(value);
             }
-            shift += BITS;
-            if shift >= NUMBER_BITS {
-                return Err(Broken);
-            }
         }
+        Err(Broken)
     }
 
     #[inline]

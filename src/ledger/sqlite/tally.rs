@@ -13,13 +13,10 @@ use super::LedgerError;
 use super::commission::Earned;
 use super::condense::{Step, Strangers, Whom};
 use super::report::range;
+use super::sheet::Sheet;
 use super::tx::Tx;
 use crate::money::{Currency, Minor};
-use crate::report::{Basis, Group, Heap, Most, Question, Sums};
-
-/// Customers whose sums stand side by side: a currency that few pay in takes no
-/// room for all.
-const BLOCK: usize = 256;
+use crate::report::{Group, Heap, Most, Question, Sums};
 
 /// More names than this are found in one pass over all, because looking each one up
 /// takes some four times as long.
@@ -27,74 +24,6 @@ const LOOKED_UP_MOST: usize = 2_000;
 
 /// All who have a number.
 const NAMES: &str = "SELECT number, destination, customer FROM customer_numbers";
-
-/// The sums of a currency, by customer.
-type Column = Vec<Option<Box<[Sums]>>>;
-
-/// What every customer comes to.
-#[derive(Default)]
-pub(super) struct Sheet {
-    columns: Vec<(Currency, Column)>,
-    /// The column that was added to last, because most additions are to the same.
-    last: usize,
-}
-
-impl Sheet {
-    /// Adds a day of a customer as `basis` counts it.
-    #[inline]
-    fn take(&mut self, basis: Basis, (_, part, number, row): Step<'_>) -> Option<()> {
-        let (reversed, reversals) = match basis {
-            Basis::Own => (row.reversed, row.reversals),
-            Basis::Sale => (row.of_sales_reversed, row.of_sales_reversals),
-        };
-        let sums = self.of(part.currency, number)?;
-        let add = |sum: &mut i64, more: i64| -> Option<()> {
-            *sum = sum.checked_add(more)?;
-            Some(())
-        };
-        add(&mut sums.gross, row.gross)?;
-        add(&mut sums.reversed, reversed)?;
-        add(&mut sums.payments, row.payments)?;
-        add(&mut sums.reversals, reversals)?;
-        if part.ignored {
-            add(&mut sums.ignored, row.gross.checked_sub(reversed)?)?;
-        }
-        Some(())
-    }
-
-    #[inline]
-    fn of(&mut self, currency: Currency, number: u32) -> Option<&mut Sums> {
-        if self.columns.get(self.last).map(|it| it.0) != Some(currency) {
-            let found = self.columns.iter().position(|it| it.0 == currency);
-            self.last = found.unwrap_or(self.columns.len());
-            if found.is_none() {
-                self.columns.push((currency, Vec::new()));
-            }
-        }
-        let (_, column) = self.columns.get_mut(self.last)?;
-        let number = usize::try_from(number).ok()?;
-        let (block, at) = (number / BLOCK, number % BLOCK);
-        if block >= column.len() {
-            column.resize_with(block + 1, || None);
-        }
-        let block = column.get_mut(block)?;
-        let block = block.get_or_insert_with(|| vec![Sums::default(); BLOCK].into_boxed_slice());
-        block.get_mut(at)
-    }
-
-    /// Whoever has any sums, currency by currency.
-    fn all(&self) -> impl Iterator<Item = (Currency, u32, &Sums)> {
-        self.columns.iter().flat_map(|(currency, column)| {
-            let blocks = (0..).step_by(BLOCK).zip(column);
-            let sums = blocks.flat_map(|(first, block)| {
-                let block = block.iter().flat_map(|it| it.iter());
-                (first..).zip(block)
-            });
-            sums.filter(|(_, sums)| **sums != Sums::default())
-                .map(|(number, sums)| (*currency, number, sums))
-        })
-    }
-}
 
 /// What every customer comes to, and who has no number in the ledger.
 pub(super) struct Tally {
@@ -163,7 +92,7 @@ impl Tx<'_> {
         let basis = question.basis;
         let take = |sheet: &mut Sheet, _: &Strangers, step: Step<'_>| {
             let taken = sheet.take(basis, step);
-            taken.ok_or_else(|| LedgerError::Unusable("a sum beyond all numbers".to_owned()))
+            taken.ok_or_else(beyond)
         };
         let mut strangers = self.strangers()?;
         let days = range(question);
@@ -179,7 +108,7 @@ impl Tx<'_> {
             let all = sums.entry(currency).or_default();
             all.resize(partners.keys.len(), None);
             if let Some(slot) = all.get_mut(partners.at(number)) {
-                slot.get_or_insert_default().add(more);
+                slot.get_or_insert_default().add(&more);
             }
         }
         for (currency, all) in sums {
@@ -251,16 +180,20 @@ impl Tx<'_> {
             .into_iter()
             .filter_map(|(currency, nets)| Some((currency, least(nets, most)?)))
             .collect();
+        if least.is_empty() {
+            let lines = tally.sheet.all().count();
+            return self.name_all(lines, |number| tally.sheet.of(number), tally, heap);
+        }
         let mut shown = Shown::new();
         for (currency, number, sums) in tally.sheet.all() {
             let least = least.get(&currency).copied();
             if least.is_none_or(|least| sums.gross - sums.reversed >= least) {
-                shown.entry(number).or_default().push((currency, *sums));
+                shown.entry(number).or_default().push((currency, sums));
             } else {
-                heap.leave_off(currency, sums);
+                heap.leave_off(currency, &sums);
             }
         }
-        self.name_shown(shown, &tally.strangers, heap)
+        self.name_shown(shown, tally, heap)
     }
 
     fn add_commission(
@@ -277,26 +210,24 @@ impl Tx<'_> {
             return Ok(());
         };
         let number = self.number_of((destination, customer), &mut tally.strangers)?;
-        if let Some(sums) = tally.sheet.of(line.currency, number) {
-            sums.commission += line.amount;
-        }
-        Ok(())
+        let earned = tally.sheet.earn(line.currency, number, line.amount);
+        earned.ok_or_else(beyond)
     }
 
     /// Names who is shown, each with the partner.
     fn name_shown(
         &self,
         mut shown: Shown,
-        strangers: &Strangers,
+        tally: &Tally,
         heap: &mut Heap,
     ) -> Result<(), LedgerError> {
         let lines = shown.values().map(Vec::len).sum();
-        heap.expect(lines);
         if shown.len() > LOOKED_UP_MOST {
-            return self.name_all(shown, strangers, heap);
+            let of = |number| shown.remove(&number).unwrap_or_default();
+            return self.name_all(lines, of, tally, heap);
         }
         for (number, lines) in shown.drain() {
-            let named = match strangers.whom(number) {
+            let named = match tally.strangers.whom(number) {
                 Some(named) => Some(named.clone()),
                 None => self.one(
                     "SELECT destination, customer FROM customer_numbers WHERE number = ?1",
@@ -311,28 +242,28 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Goes through all names and takes the lines `of` each; there are so many.
     fn name_all(
         &self,
-        mut shown: Shown,
-        strangers: &Strangers,
+        lines: usize,
+        mut of: impl FnMut(u32) -> Vec<(Currency, Sums)>,
+        tally: &Tally,
         heap: &mut Heap,
     ) -> Result<(), LedgerError> {
-        let partners = self.partners_of_all(strangers)?;
-        for (number, named) in strangers.all() {
-            if let Some(lines) = shown.remove(&number) {
-                add_lines(heap, named, partners.of(number), lines);
-            }
+        heap.expect(lines);
+        let partners = self.partners_of_all(&tally.strangers)?;
+        let mut named = 0;
+        for (number, whom) in tally.strangers.all() {
+            named += add_lines(heap, whom, partners.of(number), of(number));
         }
         let mut names = self.conn.prepare_cached(NAMES)?;
         let mut names = names.query([])?;
         while let Some(row) = names.next()? {
             let number = row.get(0)?;
-            if let Some(lines) = shown.remove(&number) {
-                let named = (row.get(1)?, row.get(2)?);
-                add_lines(heap, &named, partners.of(number), lines);
-            }
+            let whom = (row.get(1)?, row.get(2)?);
+            named += add_lines(heap, &whom, partners.of(number), of(number));
         }
-        match shown.is_empty() {
+        match named == lines {
             true => Ok(()),
             false => Err(nameless()),
         }
@@ -365,6 +296,10 @@ fn least(mut nets: Vec<Minor>, most: Most) -> Option<Minor> {
     Some(*net)
 }
 
+fn beyond() -> LedgerError {
+    LedgerError::Unusable("a sum beyond all numbers".to_owned())
+}
+
 fn nameless() -> LedgerError {
     LedgerError::Unusable("a customer's number without a name".to_owned())
 }
@@ -374,7 +309,8 @@ fn add_lines(
     (destination, customer): &Whom,
     partner: Option<&str>,
     lines: Vec<(Currency, Sums)>,
-) {
+) -> usize {
+    let count = lines.len();
     for (currency, sums) in lines {
         let group = Group::Customer {
             destination: Some(destination.clone()),
@@ -384,4 +320,5 @@ fn add_lines(
         };
         heap.add_line(group, currency, &sums);
     }
+    count
 }
