@@ -341,7 +341,18 @@ fn walk_segment<T>(
     step: &mut impl FnMut(&mut T, &Strangers, Step<'_>) -> Result<(), LedgerError>,
 ) -> Result<(), Stopped> {
     let mut segment = Segment::new(bytes);
-    while let Some(part) = segment.part()? {
+    while let Some((part, plain)) = segment.part()? {
+        for (number, gross) in plain.all() {
+            if number >= met.first {
+                return Err(Stopped::Broken);
+            }
+            let row = Row {
+                gross,
+                payments: 1,
+                ..Row::default()
+            };
+            step(taken, met, (day, part, number, &row))?;
+        }
         while let Some((number, row)) = segment.row()? {
             if number >= met.first {
                 return Err(Stopped::Broken);

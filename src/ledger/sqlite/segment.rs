@@ -5,15 +5,17 @@
 //! never more than that: whoever cannot read one reads the rows. This file knows
 //! no table.
 //!
-//! A segment is parts, one for each currency and for what is ignored: three bytes
-//! of the currency, one that is 0 or 1, then a customer's entry after the other,
-//! by rising numbers, and a 0. An entry is how far its number lies behind the one
-//! before (the first behind -1, so that none is 0), one byte that says which sums
-//! follow, the gross, and those sums. Numbers are written seven bits a byte, the
-//! lowest first; what can be below zero is folded.
+//! A segment is parts, one for each currency and for what is ignored: three bytes of
+//! the currency, one that is 0 or 1, and how many customers are plain, which means that
+//! they paid once, less than some, and nothing went back. Of those come all numbers and
+//! then all amounts, four bytes each with the lowest first, because they are nearly all
+//! of a day and are read at the speed of the memory. The others follow, each as how far
+//! its number lies behind the one before (the first behind -1, so that none is 0), one
+//! byte that says which sums follow, the gross, and those sums; and a 0. These numbers
+//! are written seven bits a byte, the lowest first; what can be below zero is folded.
 
 use super::days::Row;
-use crate::money::Currency;
+use crate::money::{Currency, Minor};
 
 /// The form that this program writes. Segments of any other are left alone by
 /// whoever reads, and made anew.
@@ -40,12 +42,31 @@ pub(super) struct Part {
     pub ignored: bool,
 }
 
+/// The bytes of a number and of an amount of whoever is plain.
+const PLAIN: usize = 4;
+
 /// A segment that is being written.
 #[derive(Default)]
 pub(super) struct Packer {
     bytes: Vec<u8>,
     part: Option<Part>,
+    numbers: Vec<u8>,
+    amounts: Vec<u8>,
+    /// The others of this part.
+    others: Vec<u8>,
+    /// Behind the last customer of this part, and behind the last of the others.
     next: u64,
+    next_other: u64,
+}
+
+/// The amount of a customer who is plain.
+fn plain(row: &Row) -> Option<u32> {
+    let simple = Row {
+        gross: row.gross,
+        payments: 1,
+        ..Row::default()
+    };
+    (*row == simple).then(|| u32::try_from(row.gross).ok())?
 }
 
 impl Packer {
@@ -54,13 +75,20 @@ impl Packer {
     pub(super) fn add(&mut self, part: Part, customer: u32, row: &Row) -> Result<(), Broken> {
         if self.part != Some(part) {
             self.end_part();
-            self.bytes
-                .extend_from_slice(part.currency.code().as_bytes());
-            self.bytes.push(u8::from(part.ignored));
             self.part = Some(part);
         }
-        let behind = u64::from(customer).checked_sub(self.next).ok_or(Broken)?;
-        self.next = u64::from(customer) + 1;
+        let number = u64::from(customer);
+        if number < self.next {
+            return Err(Broken);
+        }
+        self.next = number + 1;
+        if let Some(amount) = plain(row) {
+            self.numbers.extend_from_slice(&customer.to_le_bytes());
+            self.amounts.extend_from_slice(&amount.to_le_bytes());
+            return Ok(());
+        }
+        let behind = number - self.next_other;
+        self.next_other = number + 1;
         let [
             gross,
             payments,
@@ -82,7 +110,7 @@ impl Packer {
             OF_SALES
         };
         self.number(behind + 1);
-        self.bytes.push(which);
+        self.others.push(which);
         self.amount(gross);
         if which & MANY != 0 {
             self.amount(payments);
@@ -105,25 +133,53 @@ impl Packer {
     }
 
     fn end_part(&mut self) {
-        if self.part.take().is_some() {
+        if let Some(part) = self.part.take() {
+            self.bytes
+                .extend_from_slice(part.currency.code().as_bytes());
+            self.bytes.push(u8::from(part.ignored));
+            // Customers have numbers of four bytes, so there are no more of them.
+            let plain = u32::try_from(self.numbers.len() / PLAIN).unwrap_or(u32::MAX);
+            self.bytes.extend_from_slice(&plain.to_le_bytes());
+            self.bytes.append(&mut self.numbers);
+            self.bytes.append(&mut self.amounts);
+            self.bytes.append(&mut self.others);
             self.bytes.push(0);
         }
         self.next = 0;
+        self.next_other = 0;
     }
 
     fn number(&mut self, mut value: u64) {
         while value >= u64::from(MORE) {
             // The cut is meant: these are the lowest bits.
-            self.bytes.push(value.to_le_bytes()[0] | MORE);
+            self.others.push(value.to_le_bytes()[0] | MORE);
             value >>= BITS;
         }
-        self.bytes.push(value.to_le_bytes()[0]);
+        self.others.push(value.to_le_bytes()[0]);
     }
 
     fn amount(&mut self, value: i64) {
         // Folded: 0, -1, 1, -2, 2 and so on, so that small ones of either sign are short.
         let folded = (value << 1) ^ (value >> (i64::BITS - 1));
         self.number(u64::from_ne_bytes(folded.to_ne_bytes()));
+    }
+}
+
+/// Those of a part who paid once and got nothing back.
+#[derive(Clone, Copy)]
+pub(super) struct Plain<'a> {
+    numbers: &'a [u8],
+    amounts: &'a [u8],
+}
+
+impl Plain<'_> {
+    /// Each customer with what was paid.
+    pub(super) fn all(self) -> impl Iterator<Item = (u32, Minor)> {
+        let (numbers, _) = self.numbers.as_chunks::<PLAIN>();
+        let (amounts, _) = self.amounts.as_chunks::<PLAIN>();
+        let numbers = numbers.iter().map(|it| u32::from_le_bytes(*it));
+        let amounts = amounts.iter().map(|it| u32::from_le_bytes(*it));
+        numbers.zip(amounts.map(Minor::from))
     }
 }
 
@@ -141,29 +197,40 @@ impl<'a> Segment<'a> {
         }
     }
 
-    /// The next part, once the one before was read to its end; nothing at the end.
-    pub(super) fn part(&mut self) -> Result<Option<Part>, Broken> {
+    /// The next part, once the one before was read to its end, and who is plain in it;
+    /// nothing at the end.
+    pub(super) fn part(&mut self) -> Result<Option<(Part, Plain<'a>)>, Broken> {
         self.next = 0;
         if self.rest.is_empty() {
             return Ok(None);
         }
-        let (head, rest) = self.rest.split_at_checked(4).ok_or(Broken)?;
-        self.rest = rest;
-        let [code @ .., ignored] = head else {
-            return Err(Broken);
-        };
+        let (code, ignored) = (self.take(3)?, self.take(1)?);
         let code = std::str::from_utf8(code).map_err(|_| Broken)?;
-        Ok(Some(Part {
+        let part = Part {
             currency: code.parse().map_err(|_| Broken)?,
             ignored: match ignored {
-                0 => false,
-                1 => true,
+                [0] => false,
+                [1] => true,
                 _ => return Err(Broken),
             },
-        }))
+        };
+        let count = self.take(PLAIN)?.first_chunk().ok_or(Broken)?;
+        let count = usize::try_from(u32::from_le_bytes(*count)).map_err(|_| Broken)?;
+        let length = count.checked_mul(PLAIN).ok_or(Broken)?;
+        let plain = Plain {
+            numbers: self.take(length)?,
+            amounts: self.take(length)?,
+        };
+        Ok(Some((part, plain)))
     }
 
-    /// The next customer of this part; nothing at its end.
+    fn take(&mut self, length: usize) -> Result<&'a [u8], Broken> {
+        let (taken, rest) = self.rest.split_at_checked(length).ok_or(Broken)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    /// The next of the others of this part; nothing at its end.
     #[inline]
     pub(super) fn row(&mut self) -> Result<Option<(u32, Row)>, Broken> {
         let behind = self.number()?;
@@ -257,12 +324,23 @@ mod tests {
 
     fn unpacked(bytes: &[u8]) -> Result<Kept, Broken> {
         let (mut kept, mut segment) = (Kept::new(), Segment::new(bytes));
-        while let Some(part) = segment.part()? {
+        while let Some((part, plain)) = segment.part()? {
+            for (customer, gross) in plain.all() {
+                kept.insert((part, customer), of_one(gross));
+            }
             while let Some((customer, row)) = segment.row()? {
                 kept.insert((part, customer), row);
             }
         }
         Ok(kept)
+    }
+
+    fn of_one(gross: i64) -> Row {
+        Row {
+            gross,
+            payments: 1,
+            ..Row::default()
+        }
     }
 
     fn amounts() -> impl Strategy<Value = i64> {
@@ -278,14 +356,17 @@ mod tests {
 
     fn rows() -> impl Strategy<Value = Row> {
         let three = || (amounts(), amounts());
-        (three(), three(), three()).prop_map(|((gross, payments), back, of_sales)| Row {
+        let any = (three(), three(), three()).prop_map(|((gross, payments), back, of_sales)| Row {
             gross,
             payments,
             reversed: back.0,
             reversals: back.1,
             of_sales_reversed: of_sales.0,
             of_sales_reversals: of_sales.1,
-        })
+        });
+        let edge = i64::from(u32::MAX);
+        let plain = prop_oneof![0..99_999_i64, edge - 1..edge + 2, -1..2_i64].prop_map(of_one);
+        prop_oneof![any, plain]
     }
 
     fn keys() -> impl Strategy<Value = (Part, u32)> {
