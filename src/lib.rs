@@ -6,6 +6,7 @@
 pub mod app;
 pub mod call;
 pub mod cli;
+pub mod condense;
 pub mod config;
 pub mod day;
 pub mod daybook;

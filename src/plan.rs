@@ -261,11 +261,7 @@ pub fn plan(
         .collect();
     let missing = rows.iter().find(|row| row.state == RowState::Missing);
     if let Some(row) = missing.filter(|_| target != 0 || !live.is_empty()) {
-        let note = row.note.as_deref();
-        return Step::Hold(format!(
-            "a transaction that we posted is no longer at the destination; {}",
-            note.unwrap_or("someone may have deleted it on purpose")
-        ));
+        return not_there(row);
     }
     let sum = live
         .iter()
@@ -352,6 +348,14 @@ fn read_back(row: &Row, terms: Terms) -> Step {
             "the outcome of a call is unknown and this destination cannot be read back".to_owned(),
         ),
     }
+}
+
+fn not_there(row: &Row) -> Step {
+    let note = row.note.as_deref();
+    Step::Hold(format!(
+        "a transaction that we posted is no longer at the destination; {}",
+        note.unwrap_or("someone may have deleted it on purpose")
+    ))
 }
 
 /// What a person must look at before anything is called.

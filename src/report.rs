@@ -66,6 +66,17 @@ impl Question {
     }
 }
 
+/// How many lines of a report there are to be; the totals always hold all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Most {
+    /// All.
+    All,
+    /// The first so many.
+    First(usize),
+    /// The first so many of each currency.
+    Each(usize),
+}
+
 /// What a line is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(untagged)]
@@ -197,6 +208,29 @@ impl Line {
             reversals: sums.reversals,
         }
     }
+
+    fn sums(&self) -> Sums {
+        Sums {
+            gross: self.gross,
+            reversed: self.reversed,
+            payments: self.payments,
+            reversals: self.reversals,
+            unattributed: self.unattributed,
+            ignored: self.ignored,
+            commission: self.commission.unwrap_or(0),
+        }
+    }
+
+    /// What lines of partners and customers are ordered by.
+    fn place(&self) -> (Currency, bool, Reverse<Minor>, Option<&Group>) {
+        let nobodys = self.group.as_ref().is_some_and(Group::is_nobodys);
+        (
+            self.currency,
+            nobodys,
+            Reverse(self.net),
+            self.group.as_ref(),
+        )
+    }
 }
 
 /// A report.
@@ -218,12 +252,19 @@ pub struct Report {
     pub totals: Vec<Line>,
     /// Lines that were left off at the end; the totals hold them too.
     pub left_off: usize,
+    /// The same of each currency that has any.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub left_off_of: BTreeMap<Currency, usize>,
 }
 
 /// Sums that are being put together.
 #[derive(Clone, Debug, Default)]
 pub struct Heap {
     sums: BTreeMap<(Group, Currency), Sums>,
+    /// Lines that nothing is added to any more, and lines that are not shown.
+    lines: Vec<Line>,
+    left_off: BTreeMap<Currency, (usize, Sums)>,
     /// The destinations whose rewards are in it.
     mirrored: BTreeSet<String>,
 }
@@ -238,6 +279,27 @@ impl Heap {
     /// Adds sums to those of a group.
     pub fn add(&mut self, group: Group, currency: Currency, sums: &Sums) {
         self.sums.entry((group, currency)).or_default().add(sums);
+    }
+
+    /// Makes room for so many more of [`Heap::add_line`].
+    pub fn expect(&mut self, lines: usize) {
+        self.lines.reserve_exact(lines);
+    }
+
+    /// Adds the sums of a group that nothing else is added to.
+    pub fn add_line(&mut self, group: Group, currency: Currency, sums: &Sums) {
+        self.lines.push(Line {
+            commission: Some(sums.commission),
+            ..Line::new(Some(group), currency, sums)
+        });
+    }
+
+    /// Adds the sums of a group that is not shown, because enough others of its
+    /// currency stand before it.
+    pub fn leave_off(&mut self, currency: Currency, sums: &Sums) {
+        let (lines, all) = self.left_off.entry(currency).or_default();
+        *lines += 1;
+        all.add(sums);
     }
 
     /// Adds one payment by its days: `group` says what a day's part of it
@@ -281,38 +343,44 @@ impl Heap {
         }
     }
 
-    /// The report that answers `question`; days are those of the zone named.
+    /// The report that answers `question`, with all its lines; days are those of the
+    /// zone named.
     #[must_use]
     pub fn report(self, question: &Question, zone: &str) -> Report {
-        let mut totals: BTreeMap<Currency, Sums> = BTreeMap::new();
-        for ((_, currency), sums) in &self.sums {
-            totals.entry(*currency).or_default().add(sums);
-        }
+        self.report_of(question, Most::All, zone)
+    }
+
+    /// The same with no more lines than asked for.
+    #[must_use]
+    pub fn report_of(self, question: &Question, most: Most, zone: &str) -> Report {
+        let totals = self.totals();
         let mirrored = self.mirrored;
-        let line = |group: Option<Group>, currency: Currency, sums: &Sums| {
-            let known = match &group {
-                Some(Group::Customer {
-                    destination: Some(destination),
-                    ..
-                }) => mirrored.contains(destination),
-                _ => !mirrored.is_empty(),
-            };
-            Line {
-                commission: known.then_some(sums.commission),
-                ..Line::new(group, currency, sums)
-            }
+        let known = |group: Option<&Group>| match group {
+            Some(Group::Customer {
+                destination: Some(destination),
+                ..
+            }) => mirrored.contains(destination),
+            _ => !mirrored.is_empty(),
         };
-        let lines = self.sums.into_iter();
-        let mut items: Vec<Line> = lines
-            .map(|((group, currency), sums)| line(Some(group), currency, &sums))
-            .collect();
+        let line = |group: Option<Group>, currency: Currency, sums: &Sums| Line {
+            commission: known(group.as_ref()).then_some(sums.commission),
+            ..Line::new(group, currency, sums)
+        };
+        let mut items = self.lines;
+        for line in &mut items {
+            line.commission = line.commission.filter(|_| known(line.group.as_ref()));
+        }
+        let sums = self.sums.into_iter();
+        items.extend(sums.map(|((group, currency), sums)| line(Some(group), currency, &sums)));
         if matches!(question.by, By::Partner | By::Customer) {
             // Who brought most stands first, and the money of nobody's last.
-            items.sort_by_key(|line| {
-                let nobodys = line.group.as_ref().is_some_and(Group::is_nobodys);
-                (line.currency, nobodys, Reverse(line.net))
-            });
+            items.sort_unstable_by(|one, other| one.place().cmp(&other.place()));
         }
+        let mut left_off_of: BTreeMap<Currency, usize> = BTreeMap::new();
+        for (currency, (lines, _)) in self.left_off {
+            left_off_of.insert(currency, lines);
+        }
+        cut(&mut items, most, &mut left_off_of);
         let totals = totals.iter();
         Report {
             by: question.by,
@@ -322,9 +390,46 @@ impl Heap {
             to: question.to,
             items,
             totals: totals.map(|(it, sums)| line(None, *it, sums)).collect(),
-            left_off: 0,
+            left_off: left_off_of.values().sum(),
+            left_off_of,
         }
     }
+
+    fn totals(&self) -> BTreeMap<Currency, Sums> {
+        let mut totals: BTreeMap<Currency, Sums> = BTreeMap::new();
+        for ((_, currency), sums) in &self.sums {
+            totals.entry(*currency).or_default().add(sums);
+        }
+        for line in &self.lines {
+            totals.entry(line.currency).or_default().add(&line.sums());
+        }
+        for (currency, (_, sums)) in &self.left_off {
+            totals.entry(*currency).or_default().add(sums);
+        }
+        totals
+    }
+}
+
+/// Leaves off the lines that are too many, and counts them.
+fn cut(items: &mut Vec<Line>, most: Most, left_off: &mut BTreeMap<Currency, usize>) {
+    let mut shown: BTreeMap<Currency, usize> = BTreeMap::new();
+    let mut all = 0;
+    items.retain(|line| {
+        let of_currency = shown.entry(line.currency).or_default();
+        let room = match most {
+            Most::All => true,
+            Most::First(lines) => all < lines,
+            Most::Each(lines) => *of_currency < lines,
+        };
+        match room {
+            true => {
+                all += 1;
+                *of_currency += 1;
+            }
+            false => *left_off.entry(line.currency).or_default() += 1,
+        }
+        room
+    });
 }
 
 impl Group {
@@ -357,134 +462,5 @@ pub struct Counted<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn day(text: &str) -> Day {
-        Day::parse(text).unwrap()
-    }
-
-    fn question(by: By, basis: Basis) -> Question {
-        Question {
-            by,
-            from: Some(day("2026-06-01")),
-            to: Some(day("2026-06-30")),
-            zone: None,
-            basis,
-        }
-    }
-
-    fn by_day(day: Day) -> Group {
-        Group::Day { day }
-    }
-
-    fn usd() -> Currency {
-        "USD".parse().unwrap()
-    }
-
-    #[test]
-    fn a_reversal_counts_on_its_own_day_or_on_that_of_its_sale() {
-        let split = Daybook {
-            sale: day("2026-06-30"),
-            gross: 4999,
-            reversals: vec![(day("2026-07-01"), 500), (day("2026-07-09"), -500)],
-        };
-        let payment = Counted {
-            split: &split,
-            currency: usd(),
-            attributed: false,
-            ignored: false,
-        };
-        let sums = |basis, from: &str, to: &str| {
-            let question = Question {
-                from: Some(day(from)),
-                to: Some(day(to)),
-                ..question(By::Day, basis)
-            };
-            let mut heap = Heap::default();
-            heap.add_payment(&question, &payment, by_day);
-            let report = heap.report(&question, "UTC");
-            let days: Vec<_> = report
-                .items
-                .iter()
-                .map(|it| (it.gross, it.reversed))
-                .collect();
-            let total = report
-                .totals
-                .first()
-                .map(|it| (it.net, it.unattributed, it.reversals));
-            (days, total)
-        };
-        let june = ("2026-06-01", "2026-06-30");
-        assert_eq!(
-            sums(Basis::Own, june.0, june.1),
-            (vec![(4999, 0)], Some((4999, 4999, 0)))
-        );
-        assert_eq!(
-            sums(Basis::Own, "2026-07-01", "2026-07-08"),
-            (vec![(0, 500)], Some((-500, -500, 1)))
-        );
-        assert_eq!(
-            sums(Basis::Own, june.0, "2026-07-09"),
-            (vec![(4999, 0), (0, 500), (0, -500)], Some((4999, 4999, 1)))
-        );
-        assert_eq!(
-            sums(Basis::Sale, june.0, june.1),
-            (vec![(4999, 0)], Some((4999, 4999, 0)))
-        );
-        assert_eq!(
-            sums(Basis::Sale, "2026-07-01", "2026-07-09"),
-            (vec![], None)
-        );
-    }
-
-    #[test]
-    fn who_brought_most_stands_first_and_currencies_stay_apart() {
-        let question = question(By::Customer, Basis::Own);
-        let mut heap = Heap::default();
-        let customer = |key: Option<&str>| Group::Customer {
-            destination: key.map(|_| "ps".to_owned()),
-            customer_key: key.map(str::to_owned),
-            partner_key: None,
-            attributed: key.is_some(),
-        };
-        for (key, code, gross) in [
-            (None, "USD", 90_000),
-            (Some("a"), "USD", 100),
-            (Some("b"), "USD", 300),
-            (Some("c"), "JPY", 7),
-            (Some("a"), "USD", 50),
-        ] {
-            let sums = Sums {
-                gross,
-                payments: 1,
-                ..Sums::default()
-            };
-            heap.add(customer(key), code.parse().unwrap(), &sums);
-        }
-        let report = heap.report(&question, "UTC");
-        let order: Vec<_> = report
-            .items
-            .iter()
-            .map(|line| match &line.group {
-                Some(Group::Customer { customer_key, .. }) => (customer_key.as_deref(), line.net),
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        assert_eq!(
-            order,
-            [
-                (Some("c"), 7),
-                (Some("b"), 300),
-                (Some("a"), 150),
-                (None, 90_000)
-            ]
-        );
-        let totals: Vec<_> = report
-            .totals
-            .iter()
-            .map(|it| (it.currency.code(), it.net))
-            .collect();
-        assert_eq!(totals, [("JPY", 7), ("USD", 90_450)]);
-    }
-}
+#[path = "report_tests.rs"]
+mod tests;

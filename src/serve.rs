@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{self, App, AppError};
+use crate::condense;
 use crate::config::Config;
 use crate::http::access::Access;
 use crate::http::{api, listen, webhooks};
@@ -82,6 +83,10 @@ impl Service {
         ];
         let imports = Arc::clone(&app.imports);
         listeners.push(tokio::spawn(imports.run(app.clone(), stop.clone())));
+        listeners.push(tokio::spawn(condense::run(
+            app.ledger.clone(),
+            stop.clone(),
+        )));
         listeners.extend(app.start_key_sets(&stop));
         if let Some(metrics) = metrics {
             let stop = stop.clone();

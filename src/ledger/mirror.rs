@@ -127,6 +127,13 @@ pub fn is_commission(status: Option<&str>, archived: bool) -> bool {
     !archived && !status.is_some_and(|status| lost(status.trim()))
 }
 
+/// Whether a state of a row, by the destination's clock, is older than the one that is
+/// kept. Where either has no time nobody can say, and the one that came last counts.
+#[must_use]
+pub fn is_older(came: Option<Time>, kept: Option<Time>) -> bool {
+    kept.zip(came).is_some_and(|(kept, came)| kept > came)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

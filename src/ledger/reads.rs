@@ -11,7 +11,7 @@ use super::{
     Trends, Word,
 };
 use crate::day::{Day, Zone};
-use crate::report::{By, Question, Report};
+use crate::report::{By, Most, Question, Report};
 
 impl Ledger {
     /// The links of a source by their ids, from behind the link `after` on; and the
@@ -153,7 +153,34 @@ impl Ledger {
     /// # Errors
     /// As the store's.
     pub async fn report(&self, question: Question) -> Result<Report, LedgerError> {
-        self.store().report(question).await
+        let by = vec![question.by];
+        let mut reports = self.reports(question, by, Most::All).await?;
+        let report = reports.pop();
+        report.ok_or_else(|| LedgerError::Unusable("a question without an answer".to_owned()))
+    }
+
+    /// The same for each of `bys` in turn, with no more lines than asked for, and in the
+    /// ledger's own zone of one moment. Only lines that are told have names looked up.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn reports(
+        &self,
+        question: Question,
+        bys: Vec<By>,
+        most: Most,
+    ) -> Result<Vec<Report>, LedgerError> {
+        self.store().reports(question, bys, most).await
+    }
+
+    /// Makes segments of a few days that are over and have none, from which reports by
+    /// customer are read at once. True where it is worth going on: not where there are
+    /// no such days, or where somebody is at work on them.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn condense(&self) -> Result<bool, LedgerError> {
+        self.store().condense().await
     }
 
     /// How the money of some customers or partners went, day by day in the ledger's

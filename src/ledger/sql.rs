@@ -286,19 +286,36 @@ impl At for usize {
 impl Row<'_> {
     /// One column.
     pub(super) fn get<A: At, T: FromValue>(&self, at: A) -> Result<T, LedgerError> {
+        T::from_value(self.value(at.number())?)
+    }
+
+    /// A text where it lies.
+    pub(super) fn text(&self, at: usize) -> Result<&str, LedgerError> {
+        match self.value(at)? {
+            Value::Text(text) => Ok(text),
+            other => Err(not_a("text", other)),
+        }
+    }
+
+    /// Bytes where they lie.
+    pub(super) fn blob(&self, at: usize) -> Result<&[u8], LedgerError> {
+        match self.value(at)? {
+            Value::Blob(bytes) => Ok(bytes),
+            other => Err(not_a("string of bytes", other)),
+        }
+    }
+
+    fn value(&self, at: usize) -> Result<Value<'_>, LedgerError> {
         match self {
-            Row::Sqlite(row) => {
-                let value = match row.get_ref(at.number())? {
-                    ValueRef::Null => Value::Null,
-                    ValueRef::Integer(number) => Value::Int(number),
-                    ValueRef::Text(text) => Value::Text(
-                        std::str::from_utf8(text).map_err(|_| unexpected("a broken text"))?,
-                    ),
-                    ValueRef::Blob(bytes) => Value::Blob(bytes),
-                    ValueRef::Real(_) => return Err(unexpected("a number that is not whole")),
-                };
-                T::from_value(value)
-            }
+            Row::Sqlite(row) => Ok(match row.get_ref(at)? {
+                ValueRef::Null => Value::Null,
+                ValueRef::Integer(number) => Value::Int(number),
+                ValueRef::Text(text) => {
+                    Value::Text(std::str::from_utf8(text).map_err(|_| unexpected("a broken text"))?)
+                }
+                ValueRef::Blob(bytes) => Value::Blob(bytes),
+                ValueRef::Real(_) => return Err(unexpected("a number that is not whole")),
+            }),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::UsageError;
 use crate::day::{Day, Month, Zone};
 use crate::ledger::{Ledger, LedgerError};
 use crate::lookup;
-use crate::report::{Basis, By, Group, Question, Report};
+use crate::report::{Basis, By, Group, Most, Question, Report};
 use crate::time::Time;
 
 /// Lines of one answer of the API, unless asked otherwise.
@@ -128,18 +128,49 @@ pub async fn report(
     limit: Option<usize>,
     plain: bool,
 ) -> Result<Report, LedgerError> {
-    let mut report = ledger.report(question).await?;
-    if let Some(limit) = limit {
-        report.left_off = report.items.len().saturating_sub(limit);
-        report.items.truncate(limit);
-    }
+    let most = limit.map_or(Most::All, Most::First);
+    let by = vec![question.by];
+    let mut reports = ledger.reports(question, by, most).await?;
+    let Some(mut report) = reports.pop() else {
+        let why = "a question without an answer".to_owned();
+        return Err(LedgerError::Unusable(why));
+    };
     if !plain {
-        for line in &mut report.items {
-            line.group.iter_mut().for_each(mask);
-            line.partner_name = line.partner_name.as_deref().map(lookup::mask_email);
-        }
+        hide(&mut report);
     }
     Ok(report)
+}
+
+/// The partners and the customers that stand first in each currency, `lines` of them,
+/// in this order; `plain` as for [`report`].
+///
+/// # Errors
+/// As the ledger's.
+pub async fn first_people(
+    ledger: &Ledger,
+    question: Question,
+    lines: usize,
+    plain: bool,
+) -> Result<(Report, Report), LedgerError> {
+    let bys = vec![By::Partner, By::Customer];
+    let reports = ledger.reports(question, bys, Most::Each(lines)).await?;
+    let reports: Result<[Report; 2], _> = reports.try_into();
+    let Ok([mut partners, mut customers]) = reports else {
+        let why = "a question without an answer".to_owned();
+        return Err(LedgerError::Unusable(why));
+    };
+    if !plain {
+        hide(&mut partners);
+        hide(&mut customers);
+    }
+    Ok((partners, customers))
+}
+
+fn hide(report: &mut Report) {
+    for line in &mut report.items {
+        line.group.iter_mut().for_each(mask);
+        line.partner_name = line.partner_name.as_deref().map(lookup::mask_email);
+    }
 }
 
 fn mask(group: &mut Group) {

@@ -38,7 +38,7 @@ struct Lists {
     made: u32,
 }
 
-fn reward(key: &str, at: Time, rng: &mut StdRng) -> ListedReward {
+pub fn reward(key: &str, at: Time, rng: &mut StdRng) -> ListedReward {
     let pick = |words: &[&str], rng: &mut StdRng| {
         let word = words[rng.random_range(0..words.len())];
         (!word.is_empty()).then(|| word.to_owned())
@@ -442,7 +442,7 @@ async fn very_many_customers_and_rewards_add_up() {
     assert_eq!(overview.currencies[0].commission, Some(earned));
 }
 
-fn listed(
+pub fn listed(
     key: &str,
     customer_key: &str,
     change: impl FnOnce(&mut ListedCustomer),
@@ -460,6 +460,15 @@ fn listed(
 
 /// Reads all there is, which is these customers.
 async fn list(bench: &Bench, rows: &[ListedCustomer]) -> MirrorTaken {
+    list_both(bench, rows, &[]).await
+}
+
+/// The same of these customers and rewards.
+pub async fn list_both(
+    bench: &Bench,
+    rows: &[ListedCustomer],
+    rewards: &[ListedReward],
+) -> MirrorTaken {
     bench.clock.advance(1);
     bench.ledger.mirror_begin("ps", Extent::All).await.unwrap();
     let mut all = MirrorTaken::default();
@@ -469,7 +478,7 @@ async fn list(bench: &Bench, rows: &[ListedCustomer]) -> MirrorTaken {
             MirrorTurn::Ask(read) => {
                 let rows = match read.list {
                     List::Customers => RosterRows::Customers(rows.to_vec()),
-                    List::Rewards => RosterRows::Rewards(Vec::new()),
+                    List::Rewards => RosterRows::Rewards(rewards.to_vec()),
                     List::Partners => partners(),
                 };
                 bench.ledger.mirror_take(page(read, rows, None)).await

@@ -1,6 +1,8 @@
 //! The roll-ups against the payments: after anything that can happen to a
 //! ledger, every report is what all payments come to, one by one.
 
+use std::collections::BTreeMap;
+
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
@@ -9,7 +11,7 @@ use tributary::daybook::daybook;
 use tributary::ledger::{Decision, Filter, Ledger, NewLink};
 use tributary::movement::Reading;
 use tributary::plan::Policy;
-use tributary::report::{Basis, By, Counted, Group, Heap, Question};
+use tributary::report::{Basis, By, Counted, Group, Heap, Most, Question, Report};
 use tributary::time::{DAY_MS, HOUR_MS};
 
 use crate::bench::*;
@@ -24,7 +26,7 @@ const STEPS: usize = 90;
 const BYS: [By; 5] = [By::Partner, By::Customer, By::Source, By::Day, By::Month];
 
 /// Every report that differs in how it is added up.
-fn questions(zone: &Zone) -> Vec<Question> {
+pub fn questions(zone: &Zone) -> Vec<Question> {
     let day = |text: &str| Day::parse(text);
     let ranges = [
         (None, None),
@@ -122,6 +124,9 @@ async fn agree_on(ledger: &Ledger, told: &str, questions: Vec<Question>) {
         let expected = heap.report(&question, zone.name());
         let kept = ledger.report(question.clone()).await.unwrap();
         assert_eq!(kept, expected, "{told}: {question:?}");
+        if zone == ledger.report_zone() {
+            fewer_agree(ledger, &question, &expected, told).await;
+        }
         let all = question.from.is_none() && question.to.is_none();
         if all && question.basis == Basis::Own && zone == ledger.report_zone() {
             let overview = ledger.overview().await.unwrap();
@@ -130,9 +135,69 @@ async fn agree_on(ledger: &Ledger, told: &str, questions: Vec<Question>) {
     }
 }
 
+/// Asserts that a report with fewer lines is the beginning of the whole one, and that
+/// the courses of customers add up to their nets.
+async fn fewer_agree(ledger: &Ledger, question: &Question, whole: &Report, told: &str) {
+    for most in [Most::First(1), Most::First(3), Most::Each(1), Most::Each(2)] {
+        let mut expected = whole.clone();
+        let (mut all, mut each) = (0, BTreeMap::new());
+        expected.items.retain(|line| {
+            let of_currency: &mut usize = each.entry(line.currency).or_default();
+            let room = match most {
+                Most::All => true,
+                Most::First(lines) => all < lines,
+                Most::Each(lines) => *of_currency < lines,
+            };
+            all += 1;
+            *of_currency += 1;
+            if !room {
+                *expected.left_off_of.entry(line.currency).or_default() += 1;
+            }
+            room
+        });
+        expected.left_off = whole.items.len() - expected.items.len();
+        let bys = vec![By::Customer, question.by, By::Partner];
+        let kept = ledger.reports(question.clone(), bys, most).await.unwrap();
+        assert_eq!(kept.len(), 3);
+        assert_eq!(kept[1], expected, "{told}: {most:?} of {question:?}");
+    }
+    if question.by != By::Customer || question.basis != Basis::Own {
+        return;
+    }
+    let mut nets: BTreeMap<(String, _), i64> = BTreeMap::new();
+    for line in &whole.items {
+        if let Some(Group::Customer {
+            customer_key: Some(key),
+            ..
+        }) = &line.group
+        {
+            *nets.entry((key.clone(), line.currency)).or_default() += line.net;
+        }
+    }
+    let keys = nets.keys().map(|(key, _)| key.clone()).collect();
+    let day = |day: Option<Day>, none: &str| day.or(Day::parse(none)).unwrap();
+    let days = (
+        day(question.from, "1970-01-01"),
+        day(question.to, "2100-01-01"),
+    );
+    let courses = ledger.trends(By::Customer, days, keys).await.unwrap();
+    let courses = courses.into_iter();
+    let sums = courses.map(|(whose, days)| (whose, days.values().sum()));
+    assert_eq!(
+        sums.collect::<BTreeMap<_, i64>>(),
+        nets,
+        "{told}: {question:?}"
+    );
+}
+
+/// Makes segments of all days that are over.
+pub async fn condense(ledger: &Ledger) {
+    while ledger.condense().await.unwrap() {}
+}
+
 /// What a provider tells of one payment, spread over weeks, in some currency and
 /// about some customer.
-fn told_of(id: &str, rng: &mut StdRng) -> Vec<Reading> {
+pub fn told_of(id: &str, rng: &mut StdRng) -> Vec<Reading> {
     let (_, told, _) = history(id, rng);
     let currency = ["USD", "EUR"][rng.random_range(0..2)].parse().unwrap();
     let sold = rng.random_range(-3..12) * DAY_MS + rng.random_range(0..24) * HOUR_MS;
@@ -180,7 +245,7 @@ async fn decide(bench: &Bench, rng: &mut StdRng) {
     decided.await.unwrap();
 }
 
-async fn link(bench: &Bench, rng: &mut StdRng) {
+pub async fn link(bench: &Bench, rng: &mut StdRng) {
     let source = ["stripe", "shop"][rng.random_range(0..2)];
     let external_id = ["cus_A", "cus_B"][rng.random_range(0..2)];
     if rng.random_ratio(1, 4) {
@@ -220,7 +285,8 @@ async fn the_roll_ups_are_what_all_payments_come_to() {
         let mut there = There::default();
         for step in 0..STEPS {
             bench.clock.advance(HOUR_MS);
-            match rng.random_range(0..8) {
+            match rng.random_range(0..9) {
+                8 => condense(&bench.ledger).await,
                 0..4 => {
                     if let Some((source, told)) = events.pop() {
                         if rng.random_ratio(1, 4) {
@@ -243,6 +309,19 @@ async fn the_roll_ups_are_what_all_payments_come_to() {
         }
         bench.run(&mut there).await;
         agree(&bench.ledger, &format!("seed {seed}, at the end")).await;
+        // Now all of its days are over, and what changes one of them is late.
+        bench.clock.advance(400 * DAY_MS);
+        for step in 0..6 {
+            condense(&bench.ledger).await;
+            agree_briefly(&bench.ledger, &format!("seed {seed}, over, {step}")).await;
+            match step % 2 {
+                0 => link(&bench, &mut rng).await,
+                _ => decide(&bench, &mut rng).await,
+            }
+            agree_briefly(&bench.ledger, &format!("seed {seed}, late, {step}")).await;
+        }
+        condense(&bench.ledger).await;
+        agree(&bench.ledger, &format!("seed {seed}, over")).await;
     }
 }
 

@@ -947,6 +947,18 @@ async fn only_the_serving_process_writes_a_switch_down() {
 }
 
 #[tokio::test]
+async fn what_came_before_anybody_served_is_no_switch() {
+    let mut bench = Bench::new();
+    bench.deliver(charge("ch_1", 4999, None)).await;
+    for _ in 0..2 {
+        let switched = bench.ledger.switched_at("stripe", "stripe", "charge");
+        assert_eq!(switched.unwrap(), None);
+    }
+    let switched = bench.ledger.switched_at("stripe", "stripe", "invoice");
+    assert_eq!(switched.unwrap(), Some(bench.clock.now()));
+}
+
+#[tokio::test]
 async fn a_move_leaves_alone_what_says_itself_whose_it_is() {
     let (mut bench, mut there) = (Bench::new(), There::default());
     bench.deliver(customer("cus_A", "acme", 1)).await;

@@ -41,6 +41,7 @@ mod report;
 mod restore;
 mod robust;
 mod rows;
+mod segments;
 mod sim;
 mod tale;
 mod tidy;

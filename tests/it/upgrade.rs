@@ -87,6 +87,8 @@ async fn every_older_ledger_opens_and_goes_on() {
 
         // Its payments are in the reports, though it was kept before there were any.
         crate::days::agree(&bench.ledger, "an older ledger").await;
+        crate::days::condense(&bench.ledger).await;
+        crate::days::agree(&bench.ledger, "an older ledger with segments").await;
 
         // What waited goes on, and nothing that was forwarded is forwarded again.
         let mut there = There::default();

@@ -24,6 +24,10 @@ use crate::time::{DAY_MS, SECOND_MS};
 /// Names in a short list.
 const FEW: usize = 5;
 
+/// Lines without a name that may stand among those: of a partner whom nobody knows,
+/// and of nobody's customers.
+const NAMELESS: usize = 2;
+
 /// A source that was silent for so long is marked, in milliseconds: most
 /// merchants sell something every other day.
 const SILENT_MS: i64 = 2 * DAY_MS;
@@ -137,8 +141,9 @@ pub(super) async fn show(
         }
         None => Vec::new(),
     };
-    let customers = ops::report::report(ledger, range.question(By::Customer), None, plain).await?;
-    let partners = ops::report::report(ledger, range.question(By::Partner), None, plain).await?;
+    let people = range.question(By::Partner);
+    let (partners, customers) =
+        ops::report::first_people(ledger, people, FEW + NAMELESS, plain).await?;
     let summary = summarize(app).await?;
     let panels = bars.totals.iter().map(|total| {
         let before = before.iter().find(|line| line.currency == total.currency);

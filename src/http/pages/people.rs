@@ -18,10 +18,11 @@ use super::{Frame, Refused, page, words};
 use crate::config::Role;
 use crate::day::{Day, Month};
 use crate::http::api::Admin;
+use crate::http::problem::Problem;
 use crate::ledger::Trends;
 use crate::lookup::mask_email;
 use crate::money::{Currency, Minor};
-use crate::report::{By, Group, Line, Report};
+use crate::report::{By, Group, Line, Most, Report};
 
 /// Names of one currency on a page; a search finds the others.
 const NAMES_MOST: usize = 100;
@@ -84,13 +85,21 @@ async fn show(
     let app = &admin.app;
     let ledger = &app.ledger;
     let range = Range::read(&query, "90d", app.clock.now(), ledger.report_zone())?;
-    // Keys are masked only once they have found their trend.
-    let report = ledger.report(range.question(by)).await?;
     let asked = Asked {
         search: query.one("q").unwrap_or_default().to_lowercase(),
         partner: query.one("partner").unwrap_or_default().to_owned(),
         plain: session.caller.role == Role::Operator,
     };
+    // Without a search the ledger leaves off what has no room here.
+    let most = match asked.search.is_empty() && asked.partner.is_empty() {
+        true => Most::Each(NAMES_MOST),
+        false => Most::All,
+    };
+    let mut reports = ledger.reports(range.question(by), vec![by], most).await?;
+    let Some(report) = reports.pop() else {
+        return Err(Refused(Problem::unavailable("there is no report", 1)));
+    };
+    // Keys are masked only once they have found their trend.
     let shown = chosen(&report, &asked);
     let keys = shown.values().flat_map(|(lines, _)| lines);
     let keys = keys.filter_map(|line| key(line).map(str::to_owned));
@@ -179,6 +188,11 @@ fn chosen<'a>(report: &'a Report, asked: &Asked) -> BTreeMap<Currency, (Vec<&'a 
         match lines.len() < NAMES_MOST {
             true => lines.push(line),
             false => *left_off += 1,
+        }
+    }
+    for (currency, lines) in &report.left_off_of {
+        if let Some((_, left_off)) = shown.get_mut(currency) {
+            *left_off += lines;
         }
     }
     shown

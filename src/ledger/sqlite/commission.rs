@@ -5,6 +5,8 @@
 //! customer belongs to now: it is paid to whom it was earned by. Nothing here
 //! writes.
 
+use std::collections::BTreeMap;
+
 use crate::ledger::sql::{Row as SqlRow, params};
 
 use super::report::{put, range};
@@ -13,7 +15,7 @@ use super::{LedgerError, days};
 use crate::day::{Month, Zone};
 use crate::destination::List;
 use crate::money::{Currency, Minor};
-use crate::report::{By, Group, Heap, Line, Question, Report, Sums};
+use crate::report::{By, Group, Heap, Line, Most, Question, Report, Sums};
 use crate::time::Time;
 
 /// Rewards read in one snapshot where days are found again: a few milliseconds.
@@ -43,6 +45,27 @@ pub(super) const NAME_OF: &str = "SELECT name FROM partners
           AND name IS NOT NULL
     ORDER BY gone, destination, key LIMIT 1";
 
+/// What was earned by a customer.
+pub(super) struct Earned {
+    whose: Whose,
+    pub(super) currency: Currency,
+    pub(super) amount: Minor,
+}
+
+impl Earned {
+    /// The destination and the customer, where the rewards name one.
+    pub(super) fn whom(&self) -> Option<(&str, &str)> {
+        let customer = self.whose.customer.as_deref()?;
+        Some((&self.whose.destination, customer))
+    }
+
+    /// The line that it belongs to, where they do not.
+    pub(super) fn line(self) -> (Group, Currency, Sums) {
+        let sums = commission(self.amount);
+        (group(By::Customer, self.whose), self.currency, sums)
+    }
+}
+
 /// What rewards are added up by.
 struct Whose {
     destination: String,
@@ -62,17 +85,23 @@ pub(super) fn by(by: By) -> String {
         By::Day => ["''", "NULL", "NULL", "''", "c.day"],
         By::Month => ["''", "NULL", "NULL", "''", "c.day / 100"],
     };
-    let (table, partner_of) = match by {
-        By::Customer => ("customer_commission_days", PARTNER_OF),
-        By::Partner => ("customer_commission_days", "NULL"),
-        By::Source | By::Day | By::Month => ("commission_days", "NULL"),
+    // Added up first by what stands in the rows: names are looked up once for each of
+    // those and not for every day.
+    let (table, kept) = match by {
+        By::Customer => ("customer_commission_days", "destination, customer"),
+        By::Partner => (
+            "customer_commission_days",
+            "destination, partner, partnership",
+        ),
+        By::Source => ("commission_days", "source"),
+        By::Day | By::Month => ("commission_days", "day"),
     };
     format!(
-        "SELECT destination, customer, partner, {partner_of}, source, number, currency, amount
-         FROM (SELECT {destination} AS destination, {customer} AS customer, {partner} AS partner,
-                      {source} AS source, {number} AS number, currency, sum(amount) AS amount
-               FROM {table} AS c WHERE day BETWEEN ?1 AND ?2
-               GROUP BY 1, 2, 3, 4, 5, currency) AS g"
+        "SELECT {destination}, {customer}, {partner}, NULL, {source}, {number}, currency,
+                sum(amount)
+         FROM (SELECT {kept}, currency, sum(amount) AS amount
+               FROM {table} WHERE day BETWEEN ?1 AND ?2 GROUP BY {kept}, currency) AS c
+         GROUP BY 1, 2, 3, 5, 6, currency"
     )
 }
 
@@ -112,6 +141,17 @@ impl Tx<'_> {
             put(heap, group, currency, &commission(amount));
         }
         Ok(())
+    }
+
+    /// The commission of the days asked for by customer, without their partners.
+    pub(super) fn earned(&self, question: &Question) -> Result<Vec<Earned>, LedgerError> {
+        self.all(&by(By::Customer), range(question), |row| {
+            Ok(Earned {
+                whose: read_whose(row)?,
+                currency: from_word(row.get(6)?)?,
+                amount: row.get(7)?,
+            })
+        })
     }
 
     /// The commission of all days, by currency.
@@ -170,14 +210,26 @@ impl Tx<'_> {
         &self,
         mut heap: Heap,
         question: &Question,
+        most: Most,
         zone: &str,
     ) -> Result<Report, LedgerError> {
         for destination in self.mirrored_destinations()? {
             heap.mirrors(destination);
         }
-        let mut report = heap.report(question, zone);
+        let mut report = heap.report_of(question, most, zone);
+        let mut names = BTreeMap::new();
         for line in &mut report.items {
-            line.partner_name = self.name_of(line)?;
+            let Some(whose) = partner(line) else {
+                continue;
+            };
+            line.partner_name = match names.get(&whose) {
+                Some(name) => Option::clone(name),
+                None => {
+                    let name = self.one(NAME_OF, params![whose.0, whose.1], |row| row.get(0))?;
+                    names.insert(whose, name.clone());
+                    name
+                }
+            };
         }
         Ok(report)
     }
@@ -190,21 +242,18 @@ impl Tx<'_> {
             |row| row.get(0),
         )
     }
+}
 
-    fn name_of(&self, line: &Line) -> Result<Option<String>, LedgerError> {
-        let (partner, destination) = match &line.group {
-            Some(Group::Partner {
-                partner_key: Some(partner),
-                ..
-            }) => (partner, None),
-            Some(Group::Customer {
-                partner_key: Some(partner),
-                destination,
-                ..
-            }) => (partner, destination.as_deref()),
-            _ => return Ok(None),
-        };
-        self.one(NAME_OF, params![partner, destination], |row| row.get(0))
+/// The partner of a line, at one destination or at any.
+fn partner(line: &Line) -> Option<(String, Option<String>)> {
+    match line.group.clone()? {
+        Group::Partner { partner_key, .. } => Some((partner_key?, None)),
+        Group::Customer {
+            partner_key,
+            destination,
+            ..
+        } => Some((partner_key?, destination)),
+        Group::Source { .. } | Group::Day { .. } | Group::Month { .. } => None,
     }
 }
 

@@ -5,10 +5,11 @@
 //! are at every moment the sum over all payments. Nothing here decides what
 //! counts; that is `ledger::revenue`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
+use super::roll_up::{Difference, Statements};
 use super::stand::Folded;
 use super::tx::{Tx, by_word};
 use crate::day::Day;
@@ -16,7 +17,7 @@ use crate::daybook::{self, Daybook};
 use crate::ledger::LedgerError;
 use crate::ledger::book::Book;
 use crate::ledger::revenue::revenue;
-use crate::ledger::sql::{ToValue, params, unexpected};
+use crate::ledger::sql::{params, unexpected};
 use crate::money::Minor;
 use crate::position;
 
@@ -48,17 +49,17 @@ pub(super) struct Booked {
 
 /// The sums of a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Row {
-    gross: Minor,
-    payments: i64,
-    reversed: Minor,
-    reversals: i64,
-    of_sales_reversed: Minor,
-    of_sales_reversals: i64,
+pub(super) struct Row {
+    pub gross: Minor,
+    pub payments: i64,
+    pub reversed: Minor,
+    pub reversals: i64,
+    pub of_sales_reversed: Minor,
+    pub of_sales_reversals: i64,
 }
 
 impl Row {
-    fn fields(&self) -> [i64; 6] {
+    pub(super) fn fields(&self) -> [i64; 6] {
         let Row {
             gross,
             payments,
@@ -81,6 +82,15 @@ impl Row {
     /// Whether it could stand by itself, as what payments bring in can.
     fn is_whole(&self) -> bool {
         self.fields().iter().all(|field| *field >= 0) && self.of_sales_reversed <= self.gross
+    }
+
+    fn difference(&self) -> Difference {
+        match self {
+            row if *row == Row::default() => Difference::Nothing,
+            row if row.is_whole() => Difference::Row,
+            row if row.fields().iter().all(|field| *field >= 0) => Difference::Change,
+            _ => Difference::Less,
+        }
     }
 
     fn add(&mut self, other: &Row, times: i64) {
@@ -150,16 +160,6 @@ impl Changes {
         );
         self.days.entry(key).or_default().add(row, times);
     }
-}
-
-/// One table's statements: to add to a row or make it, to take from one that is
-/// there, and to drop it once it stands for nothing. Two to change it, because SQLite
-/// checks a row to be made before it finds that there is one, and what is taken out
-/// need not be a row of its own.
-struct Statements {
-    add: &'static str,
-    change: &'static str,
-    drop: &'static str,
 }
 
 const DAYS: Statements = Statements {
@@ -287,7 +287,7 @@ impl Tx<'_> {
             let all = params![
                 day, source, at, currency, attributed, ignored, a, b, c, d, e, f
             ];
-            self.change_row(&DAYS, row, all, key)?;
+            self.roll_up_row(&DAYS, &row.difference(), all, key)?;
         }
         for (key, row) in in_order(&changes.customers) {
             let (day, at, (customer, by), currency, source, ignored) = key;
@@ -296,33 +296,14 @@ impl Tx<'_> {
             let all = params![
                 day, at, customer, by, currency, source, ignored, a, b, c, d, e, f
             ];
-            self.change_row(&CUSTOMER_DAYS, row, all, key)?;
+            self.roll_up_row(&CUSTOMER_DAYS, &row.difference(), all, key)?;
         }
-        Ok(())
-    }
-
-    fn change_row(
-        &self,
-        table: &Statements,
-        row: &Row,
-        all: &[&dyn ToValue],
-        key: &[&dyn ToValue],
-    ) -> Result<(), LedgerError> {
-        let fields = row.fields();
-        if fields == Row::default().fields() {
-            return Ok(());
+        let changed = changes.customers.iter();
+        let changed = changed.filter(|(_, row)| **row != Row::default());
+        let days: BTreeSet<i64> = changed.map(|(key, _)| key.0).collect();
+        for day in days {
+            self.drop_segment(day)?;
         }
-        if row.is_whole() {
-            self.run(table.add, all)?;
-            return Ok(());
-        }
-        if self.run(table.change, all)? == 0 {
-            self.run(table.add, all)?;
-        }
-        if fields.iter().all(|field| *field >= 0) {
-            return Ok(());
-        }
-        self.run(table.drop, key)?;
         Ok(())
     }
 

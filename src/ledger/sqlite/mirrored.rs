@@ -10,7 +10,7 @@ use super::stand::CALL;
 use super::tx::Tx;
 use crate::destination::{ListedCustomer, ListedPartner};
 use crate::ledger::book::SourceTerms;
-use crate::ledger::mirror::{MirrorRead, MirrorTaken};
+use crate::ledger::mirror::{MirrorRead, MirrorTaken, is_older};
 use crate::lookup::{Ask, Known};
 use crate::plan::{Customer, CustomerBy};
 use crate::time::Time;
@@ -35,7 +35,7 @@ pub(super) const PARTNER_OF_KEY: &str =
      WHERE destination = ?1 AND customer = ?2 AND customer IS NOT NULL AND test = ?3
      ORDER BY gone, updated_at DESC, key LIMIT 1
      ON CONFLICT (destination, customer, customer_by) DO UPDATE
-     SET partner = excluded.partner WHERE partner IS NOT excluded.partner";
+     SET partner = excluded.partner WHERE customers.partner IS DISTINCT FROM excluded.partner";
 
 /// The same of customers whom payments name by their address.
 pub(super) const PARTNER_OF_ADDRESS: &str =
@@ -44,7 +44,12 @@ pub(super) const PARTNER_OF_ADDRESS: &str =
      WHERE destination = ?1 AND customer IN (?2, ?3) AND customer IS NOT NULL
            AND customer_by = 'email'
      ON CONFLICT (destination, customer, customer_by) DO UPDATE
-     SET partner = excluded.partner WHERE partner IS NOT excluded.partner";
+     SET partner = excluded.partner WHERE customers.partner IS DISTINCT FROM excluded.partner";
+
+/// What is written of a customer's partner is written beside its number too.
+const PARTNER_BESIDE_NUMBER: &str = "UPDATE customer_numbers SET partner =
+         (SELECT max(partner) FROM customers WHERE destination = ?1 AND customer = ?2)
+     WHERE destination = ?1 AND customer = ?2";
 
 /// Whether a partner is known, by the partnership's key or by its own.
 pub(super) const KNOWN_PARTNER: &str = "SELECT 1 FROM partners WHERE destination = ?1 AND key = ?2
@@ -113,10 +118,7 @@ impl Tx<'_> {
             gone: row.archived,
         };
         let before = self.stored_customer(&read.destination, &row.key)?;
-        let older = |before: &Stored| {
-            let times = before.updated_at.zip(after.updated_at);
-            !before.gone && times.is_some_and(|(before, after)| before > after)
-        };
+        let older = |before: &Stored| !before.gone && is_older(after.updated_at, before.updated_at);
         if let Some(before) = before
             .as_ref()
             .filter(|before| **before == after || older(before))
@@ -238,6 +240,7 @@ impl Tx<'_> {
             PARTNER_OF_KEY,
             params![destination, customer, !self.is_live(destination)],
         )?;
+        self.run(PARTNER_BESIDE_NUMBER, [destination, customer])?;
         Ok(())
     }
 
@@ -256,6 +259,9 @@ impl Tx<'_> {
             PARTNER_OF_ADDRESS,
             params![read.destination, written, address, row.partner],
         )?;
+        for customer in [written, address.as_deref()].into_iter().flatten() {
+            self.run(PARTNER_BESIDE_NUMBER, [read.destination.as_str(), customer])?;
+        }
         Ok(())
     }
 

@@ -11,6 +11,7 @@ mod batch;
 mod begin;
 mod commission;
 mod compare;
+mod condense;
 mod copy;
 mod customers;
 mod days;
@@ -31,14 +32,18 @@ mod record;
 mod references;
 mod report;
 mod rewards;
+mod roll_up;
 mod rows;
 mod rows_told;
 mod schema;
 mod search;
+mod segment;
 mod settle;
+mod sheet;
 mod stand;
 mod story;
 mod strangers;
+mod tally;
 mod trend;
 mod tx;
 mod unattributed;
@@ -92,6 +97,8 @@ struct Shared {
     trouble: Mutex<Option<String>>,
     /// Somebody read a page that is not what was written; it stays so.
     damaged: AtomicBool,
+    /// Days whose segment could not be read, until they are made anew.
+    broken: Mutex<Vec<i64>>,
 }
 
 impl Shared {
@@ -102,6 +109,17 @@ impl Shared {
             let why = error.to_string();
             tracing::error!(why, "the ledger is closed; intake answers 503");
             *lock(&self.trouble) = Some(why);
+        }
+    }
+
+    /// Segments that a reader could not read: what they say was read elsewhere.
+    fn met_broken(&self, days: Vec<i64>) {
+        if !days.is_empty() {
+            tracing::warn!(
+                ?days,
+                "segments of these days cannot be read; their rows are"
+            );
+            lock(&self.broken).extend(days);
         }
     }
 
@@ -130,6 +148,7 @@ impl Store {
             serving: opening.serve,
             trouble: Mutex::new(None),
             damaged: AtomicBool::new(false),
+            broken: Mutex::default(),
         });
         at_once(&mut conn, &shared, |tx| tx.make_ready(shared.serving))?;
         let writer = Writer::start(conn, path.clone(), Arc::clone(&shared))?;
@@ -213,12 +232,10 @@ impl Store {
             };
             let snapshot = conn.unchecked_transaction().map_err(classify)?;
             let now = shared.clock.now();
-            let answer = verb(&Tx::new(
-                Conn::Sqlite(&snapshot),
-                &shared.terms,
-                &shared.zone,
-                now,
-            ));
+            let on = Conn::Sqlite(&snapshot);
+            let tx = Tx::new(on, &shared.terms, &shared.zone, now);
+            let answer = verb(&tx);
+            shared.met_broken(tx.broken.into_inner());
             drop(snapshot);
             answer.map(|answer| (conn, answer))
         };

@@ -164,8 +164,9 @@ impl Tx<'_> {
             [source],
             |row| row.get(0),
         )?;
-        // Without payments there is nothing that the other word could have counted.
-        let since = payment.map(|_| now.ms());
+        // Without payments there is nothing that the other word could have counted, and
+        // where nobody served yet there was no other word: those came by files.
+        let since = payment.filter(|_| !known.is_empty()).map(|_| now.ms());
         self.run(
             "UPDATE sources SET switch_word = ?2, switch_since = ?3 WHERE name = ?1",
             params![source, word, since],

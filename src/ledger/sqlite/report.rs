@@ -1,7 +1,7 @@
 //! Reading the roll-ups: reports, and the figures of the overview.
 //!
-//! In the ledger's own zone a report reads `days` and `customer_days` and no
-//! payment. In another zone the days have to be found again, so it goes through
+//! In the ledger's own zone a report reads `days`, and by customer what `tally` adds
+//! up, and no payment. In another zone the days have to be found again, so it goes through
 //! all payments, a page and a snapshot at a time, so that it holds neither much
 //! memory nor the log. Nothing here writes.
 
@@ -9,6 +9,7 @@ use crate::ledger::sql::{Row as SqlRow, params};
 
 use super::days::{self, Booked};
 use super::read::OLDEST_DUE;
+use super::tally::Tally;
 use super::tx::{Tx, from_word};
 use super::{LedgerError, Store};
 use crate::day::{Day, Month, Zone};
@@ -16,7 +17,7 @@ use crate::daybook;
 use crate::ledger::book::State;
 use crate::ledger::{DestinationFigures, OPEN_MOST, Overview, SourceFigures};
 use crate::money::Currency;
-use crate::report::{Basis, By, Counted, Group, Heap, Question, Report, Sums};
+use crate::report::{Basis, By, Counted, Group, Heap, Most, Question, Report, Sums};
 use crate::time::{MINUTE_MS, Time};
 
 /// Payments read in one snapshot where days are found again: a few milliseconds.
@@ -76,36 +77,44 @@ fn by_day(group: &str, basis: Basis, only: &str) -> String {
 /// What narrows [`by_day`] down to the money of nobody's customers.
 const NOBODYS: &str = " AND attributed = 0";
 
-/// The sums of `customer_days` by customer, each with its partner.
-fn by_customer(basis: Basis) -> String {
-    let sums = sums(basis, "1");
-    format!(
-        "SELECT destination, customer, currency,
-             (SELECT max(partner) FROM customers WHERE customers.destination = customer_days.destination
-                     AND customers.customer = customer_days.customer),
-             {sums} FROM customer_days
-         WHERE day BETWEEN ?1 AND ?2 GROUP BY destination, customer, currency"
-    )
-}
-
 impl Store {
     /// As [`crate::ledger::Ledger::report_zone`].
     pub(in crate::ledger) fn report_zone(&self) -> &Zone {
         &self.shared.zone
     }
 
-    /// As [`crate::ledger::Ledger::report`].
-    pub(in crate::ledger) async fn report(
+    /// As [`crate::ledger::Ledger::reports`].
+    pub(in crate::ledger) async fn reports(
         &self,
         question: Question,
-    ) -> Result<Report, LedgerError> {
+        bys: Vec<By>,
+        most: Most,
+    ) -> Result<Vec<Report>, LedgerError> {
         let other = question
             .zone
             .clone()
             .filter(|zone| *zone != self.shared.zone);
         let Some(zone) = other else {
-            return self.read(move |tx| tx.report(&question)).await;
+            return self.read(move |tx| tx.reports(&question, &bys, most)).await;
         };
+        let mut reports = Vec::new();
+        for by in bys {
+            let asked = Question {
+                by,
+                ..question.clone()
+            };
+            reports.push(self.report_elsewhere(asked, most, zone.clone()).await?);
+        }
+        Ok(reports)
+    }
+
+    /// A report by the days of another zone than the ledger's.
+    async fn report_elsewhere(
+        &self,
+        question: Question,
+        most: Most,
+        zone: Zone,
+    ) -> Result<Report, LedgerError> {
         // One at a time: each keeps a processor busy for as long as it takes.
         let _alone = self.other_zones.lock().await;
         let (mut heap, mut after) = (Heap::default(), 0);
@@ -136,7 +145,7 @@ impl Store {
                 None => break,
             }
         }
-        self.read(move |tx| tx.end_report(heap, &question, zone.name()))
+        self.read(move |tx| tx.end_report(heap, &question, most, zone.name()))
             .await
     }
 
@@ -147,34 +156,82 @@ impl Store {
 }
 
 impl Tx<'_> {
-    fn report(&self, question: &Question) -> Result<Report, LedgerError> {
+    /// Several reports of one snapshot; what customers brought is added up once.
+    fn reports(
+        &self,
+        question: &Question,
+        bys: &[By],
+        most: Most,
+    ) -> Result<Vec<Report>, LedgerError> {
+        let people = |by: &By| matches!(by, By::Partner | By::Customer);
+        let tally = bys.iter().any(people).then(|| self.tally(question));
+        let mut tally = tally.transpose()?;
+        // Commission is put in beside what customers brought, so partners go first.
+        let mut order: Vec<(usize, By)> = bys.iter().copied().enumerate().collect();
+        order.sort_by_key(|(_, by)| *by == By::Customer);
+        let mut reports = Vec::new();
+        for (place, by) in order {
+            let asked = Question {
+                by,
+                ..question.clone()
+            };
+            reports.push((place, self.report(&asked, most, tally.as_mut())?));
+        }
+        reports.sort_by_key(|(place, _)| *place);
+        Ok(reports.into_iter().map(|(_, report)| report).collect())
+    }
+
+    fn report(
+        &self,
+        question: &Question,
+        most: Most,
+        tally: Option<&mut Tally>,
+    ) -> Result<Report, LedgerError> {
         let mut heap = Heap::default();
+        match (question.by, tally) {
+            (By::Customer, Some(tally)) => {
+                self.add_customers(question, most, tally, &mut heap)?;
+                self.add_nobodys(question, &mut heap)?;
+            }
+            (By::Partner, Some(tally)) => {
+                self.add_partners(tally, &mut heap)?;
+                self.add_nobodys(question, &mut heap)?;
+                self.report_commission(question, &mut heap)?;
+            }
+            _ => {
+                self.report_moments(question, &mut heap)?;
+                self.report_commission(question, &mut heap)?;
+            }
+        }
+        self.end_report(heap, question, most, self.zone.name())
+    }
+
+    /// Adds up by what is no customer.
+    fn report_moments(&self, question: &Question, heap: &mut Heap) -> Result<(), LedgerError> {
         match question.by {
-            By::Partner | By::Customer => self.report_customers(question, &mut heap)?,
+            By::Partner | By::Customer => Ok(()),
             By::Source => {
                 // As many sources as are configured, so this is a short list.
                 let names = self.all("SELECT source, name FROM sources", [], |row| {
                     Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
                 })?;
-                self.report_days(question, "source", "", &mut heap, |number| {
+                self.report_days(question, "source", "", heap, |number| {
                     let named = names.iter().find(|(source, _)| *source == number);
                     let source = named.map_or_else(|| number.to_string(), |it| it.1.clone());
                     Ok(Group::Source { source })
-                })?;
+                })
             }
-            By::Day => self.report_days(question, "day", "", &mut heap, |number| {
+            By::Day => self.report_days(question, "day", "", heap, |number| {
                 Ok(Group::Day {
                     day: days::day(number)?,
                 })
-            })?,
-            By::Month => self.report_days(question, "day / 100", "", &mut heap, |number| {
+            }),
+            By::Month => self.report_days(question, "day / 100", "", heap, |number| {
                 Ok(Group::Month {
                     month: Month(number),
                 })
-            })?,
+            }),
         }
-        self.report_commission(question, &mut heap)?;
-        self.end_report(heap, question, self.zone.name())
     }
 
     fn report_days(
@@ -199,21 +256,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    fn report_customers(&self, question: &Question, heap: &mut Heap) -> Result<(), LedgerError> {
-        let sql = by_customer(question.basis);
-        let lines = self.all(&sql, range(question), |row| {
-            let customer = (row.get::<_, String>(0)?, row.get::<_, String>(1)?);
-            let currency: Currency = from_word(row.get(2)?)?;
-            Ok((customer, currency, row.get(3)?, read_sums(row, 4)?))
-        })?;
-        for (customer, currency, partner, sums) in lines {
-            put(
-                heap,
-                whose(question.by, Some(customer), partner),
-                currency,
-                &sums,
-            );
-        }
+    /// Adds the money of nobody's customers.
+    fn add_nobodys(&self, question: &Question, heap: &mut Heap) -> Result<(), LedgerError> {
         self.report_days(question, "0", NOBODYS, heap, |_| {
             Ok(whose(question.by, None, None))
         })
@@ -319,7 +363,9 @@ impl Tx<'_> {
         names.dedup();
         let destinations = names.into_iter().map(|name| self.destination_figures(name));
         Ok(Overview {
-            currencies: self.end_report(heap, &all, self.zone.name())?.totals,
+            currencies: self
+                .end_report(heap, &all, Most::All, self.zone.name())?
+                .totals,
             sources,
             destinations: destinations.collect::<Result<_, _>>()?,
             open: self.open_states()?,

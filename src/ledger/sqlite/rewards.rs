@@ -7,12 +7,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::ledger::sql::{ToValue, params};
+use crate::ledger::sql::params;
 
 use super::LedgerError;
+use super::roll_up::{Difference, Statements};
 use super::tx::{Tx, from_word};
 use crate::destination::{ListedReward, read_key};
-use crate::ledger::mirror::{MirrorRead, is_commission};
+use crate::ledger::mirror::{MirrorRead, is_commission, is_older};
 use crate::money::{Currency, Minor};
 use crate::time::Time;
 
@@ -48,19 +49,19 @@ struct Changes {
     customers: BTreeMap<CustomerKey, Sum>,
 }
 
-/// One table's statements: to change a row that is there, to make one, and to drop
-/// it once it stands for nothing.
-struct Statements {
-    change: &'static str,
-    make: &'static str,
-    drop: &'static str,
+fn difference((amount, rewards): Sum) -> Difference {
+    match (amount, rewards) {
+        (0, 0) => Difference::Nothing,
+        (_, ..0) => Difference::Less,
+        _ => Difference::Change,
+    }
 }
 
 const DAYS: Statements = Statements {
     change: "UPDATE commission_days SET amount = amount + ?5, rewards = rewards + ?6
              WHERE day = ?1 AND destination = ?2 AND source = ?3 AND currency = ?4",
-    make: "INSERT INTO commission_days (day, destination, source, currency, amount, rewards)
-           VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    add: "INSERT INTO commission_days (day, destination, source, currency, amount, rewards)
+          VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     drop: "DELETE FROM commission_days
            WHERE day = ?1 AND destination = ?2 AND source = ?3 AND currency = ?4
                  AND rewards = 0",
@@ -70,9 +71,9 @@ const CUSTOMER_DAYS: Statements = Statements {
     change: "UPDATE customer_commission_days SET amount = amount + ?7, rewards = rewards + ?8
              WHERE day = ?1 AND destination = ?2 AND customer = ?3 AND partner = ?4
                    AND partnership = ?5 AND currency = ?6",
-    make: "INSERT INTO customer_commission_days (day, destination, customer, partner,
+    add: "INSERT INTO customer_commission_days (day, destination, customer, partner,
                partnership, currency, amount, rewards)
-           VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     drop: "DELETE FROM customer_commission_days
            WHERE day = ?1 AND destination = ?2 AND customer = ?3 AND partner = ?4
                  AND partnership = ?5 AND currency = ?6 AND rewards = 0",
@@ -91,10 +92,8 @@ impl Tx<'_> {
             let key = row.key.clone();
             let after = self.as_kept(read, row, otherwise)?;
             let before = self.stored_reward(&read.destination, &key)?;
-            let older = |before: &Stored| {
-                let times = before.updated_at.zip(after.updated_at);
-                !before.gone && times.is_some_and(|(before, after)| before > after)
-            };
+            let older =
+                |before: &Stored| !before.gone && is_older(after.updated_at, before.updated_at);
             if before
                 .as_ref()
                 .is_some_and(|before| *before == after || older(before))
@@ -203,7 +202,7 @@ impl Tx<'_> {
             let (amount, rewards) = sum;
             let key = params![day, destination, source, currency];
             let all = params![day, destination, source, currency, amount, rewards];
-            self.roll_up_row(&DAYS, *sum, all, key)?;
+            self.roll_up_row(&DAYS, &difference(*sum), all, key)?;
         }
         for ((day, [customer, partner, partnership], currency), sum) in &changes.customers {
             let (amount, rewards) = sum;
@@ -218,26 +217,7 @@ impl Tx<'_> {
                 amount,
                 rewards
             ];
-            self.roll_up_row(&CUSTOMER_DAYS, *sum, all, key)?;
-        }
-        Ok(())
-    }
-
-    fn roll_up_row(
-        &self,
-        table: &Statements,
-        (amount, rewards): Sum,
-        all: &[&dyn ToValue],
-        key: &[&dyn ToValue],
-    ) -> Result<(), LedgerError> {
-        if (amount, rewards) == (0, 0) {
-            return Ok(());
-        }
-        if self.run(table.change, all)? == 0 {
-            self.run(table.make, all)?;
-        }
-        if rewards < 0 {
-            self.run(table.drop, key)?;
+            self.roll_up_row(&CUSTOMER_DAYS, &difference(*sum), all, key)?;
         }
         Ok(())
     }

@@ -14,13 +14,14 @@ use crate::ledger::LedgerError;
 const APPLICATION_ID: i64 = 0x5472_6962;
 
 /// The versions in order; a file's `user_version` says how many it has had.
-const VERSIONS: [&str; 6] = [
+const VERSIONS: [&str; 7] = [
     include_str!("../sql/sqlite/001.sql"),
     include_str!("../sql/sqlite/002.sql"),
     include_str!("../sql/sqlite/003.sql"),
     include_str!("../sql/sqlite/004.sql"),
     include_str!("../sql/sqlite/005.sql"),
     include_str!("../sql/sqlite/006.sql"),
+    include_str!("../sql/sqlite/007.sql"),
 ];
 
 /// How long a command waits for another process's transaction. Those take

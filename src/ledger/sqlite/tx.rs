@@ -3,6 +3,8 @@
 //! Small statements that several verbs share. Each verb's own SQL stands in its
 //! own file.
 
+use std::cell::RefCell;
+
 use rusqlite::Connection;
 
 use crate::day::Zone;
@@ -26,6 +28,8 @@ pub(super) struct Tx<'a> {
     /// Where the ledger's days begin and end.
     pub(super) zone: &'a Zone,
     pub(super) now: Time,
+    /// Days whose segment was met and cannot be read.
+    pub(super) broken: RefCell<Vec<i64>>,
 }
 
 /// A payment's own columns, all of them: a new column forces a decision here.
@@ -66,6 +70,7 @@ impl<'a> Tx<'a> {
             terms,
             zone,
             now,
+            broken: RefCell::default(),
         }
     }
 

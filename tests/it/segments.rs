@@ -1,0 +1,202 @@
+//! Segments against the rows that they stand for: after anything that can happen to
+//! a ledger, it reports what a copy of it reports that has none.
+
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+use rusqlite::Connection;
+use tributary::day::Day;
+use tributary::ledger::{Ledger, Opening, Trends};
+use tributary::movement::Reading;
+use tributary::report::{By, Group, Most, Question, Report};
+use tributary::time::{DAY_MS, HOUR_MS};
+
+use crate::bench::*;
+use crate::commission::{list_both, listed, reward};
+use crate::days::{condense, link, questions, told_of};
+use crate::rows::{import, whose};
+
+/// Histories that are played; each takes about a second.
+const SEEDS: u64 = 6;
+
+/// Random steps of each.
+const STEPS: usize = 60;
+
+const BYS: [By; 5] = [By::Partner, By::Customer, By::Source, By::Day, By::Month];
+
+/// What is told of everything, with how it was asked for.
+async fn reports(ledger: &Ledger, briefly: bool) -> Vec<(String, Vec<Report>, Vec<Trends>)> {
+    let mut asked = questions(ledger.report_zone());
+    asked.retain(|it| it.by == By::Day && !(briefly && it.from.is_some()));
+    let mut all = Vec::new();
+    for question in asked {
+        for most in [Most::All, Most::Each(1), Most::First(2)] {
+            let reports = ledger.reports(question.clone(), BYS.to_vec(), most);
+            let reports = reports.await.unwrap();
+            let courses = courses(ledger, &question, &reports).await;
+            all.push((format!("{most:?} of {question:?}"), reports, courses));
+        }
+    }
+    all
+}
+
+/// How the money of everybody named went.
+async fn courses(ledger: &Ledger, question: &Question, reports: &[Report]) -> Vec<Trends> {
+    let first = question.from.or(Day::parse("1970-01-01")).unwrap();
+    let last = question.to.or(Day::parse("2100-01-01")).unwrap();
+    let mut courses = Vec::new();
+    for by in [By::Partner, By::Customer] {
+        let lines = reports.iter().flat_map(|report| &report.items);
+        let keys = lines.filter_map(|line| match &line.group {
+            Some(Group::Partner { partner_key, .. }) if by == By::Partner => partner_key.clone(),
+            Some(Group::Customer { customer_key, .. }) if by == By::Customer => {
+                customer_key.clone()
+            }
+            _ => None,
+        });
+        let course = ledger.trends(by, (first, last), keys.collect());
+        courses.push(course.await.unwrap());
+    }
+    courses
+}
+
+fn made(conn: &Connection) -> i64 {
+    let count = "SELECT count(*) FROM customer_segments WHERE form > 0";
+    conn.query_row(count, [], |row| row.get(0)).unwrap()
+}
+
+/// Asserts that nothing is told otherwise without segments, and none is lost by
+/// asking; answers how many there were.
+async fn agree(bench: &Bench, told: &str, briefly: bool) -> i64 {
+    let beside = Connection::open(bench.dir.path().join("ledger.db")).unwrap();
+    let there = made(&beside);
+    let copy = bench.dir.path().join("copy.db");
+    let _ = std::fs::remove_file(&copy);
+    beside
+        .execute("VACUUM INTO ?1", [copy.to_str().unwrap()])
+        .unwrap();
+    let plain = Connection::open(&copy).unwrap();
+    plain
+        .execute_batch("DELETE FROM customer_segments; DELETE FROM customer_numbers")
+        .unwrap();
+    drop(plain);
+    let rows = Ledger::open(Opening {
+        url: format!("sqlite:{}", copy.display()),
+        terms: bench.terms.clone(),
+        clock: bench.clock.clone(),
+        report_zone: bench.ledger.report_zone().clone(),
+        serve: false,
+    })
+    .unwrap();
+    let expected = reports(&rows, briefly).await;
+    assert_eq!(reports(&bench.ledger, briefly).await, expected, "{told}");
+    rows.close().await;
+    assert_eq!(made(&beside), there);
+    there
+}
+
+/// The destination lists its customers, with other partners than before, and what
+/// partners get.
+async fn mirror(bench: &Bench, rng: &mut StdRng) {
+    let now = bench.clock.now();
+    let customers: Vec<_> = ["acme", "globex", "initech", "hooli"]
+        .into_iter()
+        .filter_map(|key| {
+            if rng.random_ratio(1, 4) {
+                return None;
+            }
+            let partner = ["northwind", "bluepeak", ""][rng.random_range(0..3)];
+            Some(listed(&format!("cus_{key}"), key, |row| {
+                row.partner_key = (!partner.is_empty()).then(|| partner.to_owned());
+                row.updated_at = Some(now);
+            }))
+        })
+        .collect();
+    let rewards: Vec<_> = (0..rng.random_range(0..5))
+        .map(|number| {
+            let at = START.plus(rng.random_range(0..200) * HOUR_MS);
+            let mut made = reward(&format!("rwrd_{number}"), at, rng);
+            let customer = ["acme", "globex", "nobody"][rng.random_range(0..3)];
+            made.customer = Some(format!("cus_{customer}"));
+            made.updated_at = Some(now);
+            made
+        })
+        .collect();
+    list_both(bench, &customers, &rewards).await;
+}
+
+/// A few rows of a file about payments that may be known.
+async fn rows(bench: &Bench, rng: &mut StdRng) {
+    let mut rows = Vec::new();
+    for _ in 0..3 {
+        let id = format!("ch_{}", rng.random_range(0..12));
+        let mut sale = charge(&id, rng.random_range(1..9_000), None);
+        for movement in &mut sale.movements {
+            movement.fact.at = START.plus(rng.random_range(0..9) * DAY_MS);
+        }
+        rows.push(whose(sale, &id, ["acme", "hooli"][rng.random_range(0..2)]));
+    }
+    import(bench, &rows).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn segments_say_what_the_rows_say_whatever_happens() {
+    let mut met = 0;
+    for seed in 0..SEEDS {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut bench = Bench::in_memory(vec![terms("stripe"), terms("shop")]);
+        let mut events: Vec<(&str, Reading)> = Vec::new();
+        for number in 0..8 {
+            let told = told_of(&format!("ch_{number}"), &mut rng);
+            let source = ["stripe", "shop"][rng.random_range(0..2)];
+            events.extend(told.into_iter().map(|it| (source, it)));
+        }
+        events.shuffle(&mut rng);
+        // Everything happened some days ago by the time that it is told.
+        bench.clock.advance(12 * DAY_MS);
+        let mut there = There::default();
+        for step in 0..STEPS {
+            bench.clock.advance(6 * HOUR_MS);
+            match rng.random_range(0..9) {
+                0..3 => {
+                    if let Some((source, told)) = events.pop() {
+                        bench.deliver_to(source, told).await;
+                    }
+                }
+                3 => bench.run(&mut there).await,
+                4 => link(&bench, &mut rng).await,
+                5 => mirror(&bench, &mut rng).await,
+                6 => rows(&bench, &mut rng).await,
+                7 => drop(bench.ledger.condense().await.unwrap()),
+                _ => condense(&bench.ledger).await,
+            }
+            if step % 5 == 0 {
+                met += agree(&bench, &format!("seed {seed}, step {step}"), true).await;
+            }
+        }
+        condense(&bench.ledger).await;
+        met += agree(&bench, &format!("seed {seed}, at the end"), false).await;
+    }
+    assert!(met > 100, "segments were read: {met}");
+}
+
+#[tokio::test]
+async fn a_segment_that_was_damaged_is_made_anew() {
+    let mut bench = Bench::new();
+    bench.deliver(customer("cus_A", "acme", 1)).await;
+    bench.deliver(charge("ch_1", 4999, Some("cus_A"))).await;
+    bench.clock.advance(2 * DAY_MS);
+    condense(&bench.ledger).await;
+    let beside = Connection::open(bench.dir.path().join("ledger.db")).unwrap();
+    let bytes = || -> Vec<u8> {
+        let sql = "SELECT bytes FROM customer_segments";
+        beside.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    let whole = bytes();
+    beside
+        .execute("UPDATE customer_segments SET bytes = x'55534400020088'", [])
+        .unwrap();
+    agree(&bench, "damaged", false).await;
+    condense(&bench.ledger).await;
+    assert_eq!(bytes(), whole);
+}
