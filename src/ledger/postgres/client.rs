@@ -30,6 +30,10 @@ const ANSWER_MARGIN_MS: u64 = 5_000;
 /// Statements queued at most: what waits is held in memory, twice.
 const QUEUED_MOST: usize = 256;
 
+/// Rounds in which a connection that is not waited for learns that it has ended: the
+/// system is asked, then the connection reads, then it ends.
+const LOOKS: u32 = 4;
+
 /// How long the server may take over one thing, in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -153,8 +157,17 @@ impl Client {
         Ok(opened)
     }
 
-    /// Whether another connection must take this one's place.
-    pub(super) fn is_lost(&self) -> bool {
+    /// Whether another connection must take this one's place. What the server said
+    /// meanwhile is looked at and nothing is asked, so that a connection that was kept
+    /// for a while can be tried at no cost.
+    pub(super) fn is_lost(&mut self) -> bool {
+        if let Some(runtime) = self.runtime.as_ref().filter(|_| !self.lost) {
+            runtime.block_on(async {
+                for _ in 0..LOOKS {
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
         self.lost || self.client.is_closed()
     }
 

@@ -351,6 +351,22 @@ fn a_connection_that_ends_is_unavailable_and_the_next_one_works() {
 }
 
 #[test]
+fn a_connection_that_was_kept_knows_that_it_has_ended() {
+    let database = Database::new();
+    let mut client = open(&database);
+    assert!(!client.is_lost());
+    let pid = one(&mut client, "SELECT pg_backend_pid()", &[]);
+    database.run(&format!("SELECT pg_terminate_backend({pid})"));
+    let there = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}");
+    while database.ask(&there) != ["0"] {
+        thread::yield_now();
+    }
+    assert!(client.is_lost());
+    let error = client.batch("SELECT 1").unwrap_err();
+    assert!(error.to_string().contains("shut down"), "{error}");
+}
+
+#[test]
 fn a_server_that_is_killed_is_unavailable_until_it_is_up_again() {
     let server = Cluster::start(&[]);
     let url = server.url("postgres");
@@ -430,8 +446,10 @@ fn a_server_that_takes_no_writes_is_unavailable() {
 
 #[test]
 fn a_runtime_may_hold_and_drop_a_connection() {
+    fn goes_to_another_thread<T: Send>(_: &T) {}
     let database = Database::new();
     let client = open(&database);
+    goes_to_another_thread(&client);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
