@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use super::client::{Client, Limits};
-use super::cluster::{Cluster, Database, USER};
+use super::cluster::{Cluster, Database, PASSWORD, USER};
 use super::statements::Statements;
 use crate::ledger::LedgerError;
 use crate::ledger::sql::Value;
@@ -156,6 +156,40 @@ fn what_cannot_be_kept_is_refused_with_the_reason() {
         "{line}"
     );
     assert!(!format!("{twice:?}").contains("secret value"), "{twice:?}");
+}
+
+#[test]
+fn every_code_of_the_server_is_a_decision() {
+    let database = Database::new();
+    let mut client = open(&database);
+    let later = [
+        "08006", "25006", "25P02", "25P03", "40001", "40003", "40P01", "53000", "53100", "53200",
+        "53300", "53400", "55P03", "57014", "57P01", "57P02", "57P03", "57P05", "58030",
+    ];
+    for code in later
+        .into_iter()
+        .chain(["XX001", "XX002", "22003", "23514", "XX000", "57P04"])
+    {
+        if client.is_lost() {
+            client = open(&database);
+        }
+        let raise = format!(
+            "DO $$ BEGIN RAISE EXCEPTION 'a secret' USING ERRCODE = '{code}',
+             DETAIL = 'a secret', HINT = 'a secret'; END $$"
+        );
+        let error = client.batch(&raise).unwrap_err();
+        assert!(!format!("{error:?}{error}").contains("secret"), "{error:?}");
+        let as_expected = match &error {
+            LedgerError::Unavailable(_) => later.contains(&code),
+            LedgerError::Damaged => code.starts_with("XX00") && code != "XX000",
+            LedgerError::Unusable(line) => !later.contains(&code) && line.contains(code),
+            _ => false,
+        };
+        assert!(as_expected, "{code}: {error:?}");
+    }
+    // What is wrong with a statement is told: it holds no values.
+    let error = client.batch("SELECT nothing").unwrap_err();
+    assert!(error.to_string().contains("column \"nothing\""), "{error}");
 }
 
 #[test]
@@ -441,6 +475,24 @@ fn a_server_that_takes_no_writes_is_unavailable() {
     let error = before.batch("CREATE TABLE kept (n BIGINT)").unwrap_err();
     assert!(is_unavailable(&error), "{error:?}");
     assert!(error.to_string().contains("takes no writes"), "{error}");
+}
+
+#[test]
+fn of_several_servers_the_one_that_takes_writes_is_taken() {
+    let gone = Cluster::start(&[]);
+    let standby = Cluster::start(&["default_transaction_read_only=on"]);
+    let primary = Cluster::start(&[]);
+    gone.kill();
+    let ports = [gone.port, standby.port, primary.port];
+    let hosts = ports.map(|port| format!("127.0.0.1:{port}")).join(",");
+    let url = format!("postgres://{USER}:{PASSWORD}@{hosts}/postgres");
+    let mut client = Client::open(&url, Limits::SERVING).unwrap();
+    let port = "SELECT setting::BIGINT FROM pg_settings WHERE name = 'port'";
+    assert_eq!(one(&mut client, port, &[]), i64::from(primary.port));
+    primary.kill();
+    let error = Client::open(&url, Limits::SERVING).err().unwrap();
+    assert!(is_unavailable(&error), "{error:?}");
+    assert!(!format!("{error:?}").contains(PASSWORD), "{error:?}");
 }
 
 #[test]
