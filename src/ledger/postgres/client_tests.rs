@@ -10,7 +10,7 @@ use super::client::{Client, Limits};
 use super::cluster::{Cluster, Database, PASSWORD, USER};
 use super::statements::Statements;
 use crate::ledger::LedgerError;
-use crate::ledger::sql::Value;
+use crate::ledger::sql::{Kind, Value};
 
 fn open(database: &Database) -> Client {
     Client::open(&database.url, Limits::SERVING).unwrap()
@@ -117,6 +117,28 @@ fn a_number_is_never_taken_for_a_smaller_one() {
         one(&mut client, "SELECT ?1 * 1000", &[Value::Int(large)]),
         large * 1_000
     );
+}
+
+#[test]
+fn a_statement_means_the_same_whichever_value_is_empty_first() {
+    let database = Database::new();
+    let mut client = open(&database);
+    client
+        .batch("CREATE TABLE kept (n BIGINT, t TEXT, b BYTEA)")
+        .unwrap();
+    let insert = "INSERT INTO kept (n, t, b)
+        VALUES (CASE WHEN 1 = 2 THEN NULL ELSE ?1 END, ?2, ?3)";
+    let empty = [Kind::Int, Kind::Text, Kind::Blob].map(Value::Absent);
+    let full = [Value::Int(1 << 40), Value::Text("a"), Value::Blob(b"b")];
+    let count = "SELECT count(*) FROM kept
+        WHERE (?1 IS NULL OR n = ?1) AND (?2 IS NULL OR t = ?2) AND (?3 IS NULL OR b = ?3)";
+    for row in [&empty, &full, &empty] {
+        client.execute(insert, row).unwrap();
+    }
+    assert_eq!(one(&mut client, count, &empty), 3);
+    assert_eq!(one(&mut client, count, &full), 1);
+    assert_eq!(one(&mut client, count, &[full[0], empty[1], full[2]]), 1);
+    assert_eq!(client.prepared(), 2);
 }
 
 #[test]

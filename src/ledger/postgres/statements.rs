@@ -1,14 +1,14 @@
 //! Statements that one connection has prepared, by their text. Which type a parameter
 //! has is what the values say, not what the server would guess: `coalesce(?1, 0)` would
-//! be 32 bits wide for it. Of a parameter that was only ever empty nothing is known,
-//! and the server's guess is taken.
+//! be 32 bits wide for it, and of `?1 IS NULL` it knows nothing. Only of a parameter that
+//! was never anything but [`Value::Null`] is the server's guess taken.
 
 use std::collections::HashMap;
 
 use tokio_postgres::Statement;
 use tokio_postgres::types::Type;
 
-use crate::ledger::sql::Value;
+use crate::ledger::sql::{Kind, Value};
 
 /// Prepared statements kept per connection; there are hardly more in the source.
 const KEPT_MOST: usize = 512;
@@ -82,8 +82,8 @@ impl Statements {
 fn kind_of(value: &Value<'_>) -> Option<Type> {
     match value {
         Value::Null => None,
-        Value::Int(_) => Some(Type::INT8),
-        Value::Text(_) => Some(Type::TEXT),
-        Value::Blob(_) => Some(Type::BYTEA),
+        Value::Int(_) | Value::Absent(Kind::Int) => Some(Type::INT8),
+        Value::Text(_) | Value::Absent(Kind::Text) => Some(Type::TEXT),
+        Value::Blob(_) | Value::Absent(Kind::Blob) => Some(Type::BYTEA),
     }
 }

@@ -36,7 +36,7 @@ impl fmt::Debug for Bound {
 /// The value as a parameter of the type `wanted`.
 pub(super) fn bound(value: Value<'_>, wanted: &Type) -> Result<Bound, LedgerError> {
     let bytes = match value {
-        Value::Null => return Ok(Bound(None)),
+        Value::Null | Value::Absent(_) => return Ok(Bound(None)),
         Value::Int(number) => integer(number, wanted)?,
         Value::Text(text) if is_text(wanted) => {
             if text.contains('\0') {
