@@ -14,12 +14,36 @@ use super::LedgerError;
 pub(super) enum Value<'a> {
     /// Nothing.
     Null,
+    /// Nothing, where a value of this kind might have been: what an empty parameter
+    /// is, so that a statement means the same whichever of its values is empty first.
+    Absent(Kind),
     /// Also a truth: 0 or 1.
     Int(i64),
     /// Text.
     Text(&'a str),
     /// Bytes.
     Blob(&'a [u8]),
+}
+
+/// What a value is, where it is something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// An integer or a truth.
+    Int,
+    /// Text.
+    Text,
+    /// Bytes.
+    Blob,
+}
+
+/// What a type's values are.
+pub(super) trait Kinded {
+    /// Which kind.
+    const KIND: Kind;
+}
+
+impl<T: Kinded + ?Sized> Kinded for &T {
+    const KIND: Kind = T::KIND;
 }
 
 /// A value that is kept.
@@ -50,6 +74,10 @@ pub(super) trait FromValue: Sized {
 
 macro_rules! integers {
     ($($kind:ty),*) => {$(
+        impl Kinded for $kind {
+            const KIND: Kind = Kind::Int;
+        }
+
         impl ToValue for $kind {
             fn to_value(&self) -> Result<Value<'_>, LedgerError> {
                 let fits = i64::try_from(*self);
@@ -70,6 +98,10 @@ macro_rules! integers {
 }
 integers!(i64, i32, u8, u16, u32, u64, usize);
 
+impl Kinded for bool {
+    const KIND: Kind = Kind::Int;
+}
+
 impl ToValue for bool {
     fn to_value(&self) -> Result<Value<'_>, LedgerError> {
         Ok(Value::Int(i64::from(*self)))
@@ -85,10 +117,18 @@ impl FromValue for bool {
     }
 }
 
+impl Kinded for str {
+    const KIND: Kind = Kind::Text;
+}
+
 impl ToValue for str {
     fn to_value(&self) -> Result<Value<'_>, LedgerError> {
         Ok(Value::Text(self))
     }
+}
+
+impl Kinded for String {
+    const KIND: Kind = Kind::Text;
 }
 
 impl ToValue for String {
@@ -106,10 +146,18 @@ impl FromValue for String {
     }
 }
 
+impl Kinded for [u8] {
+    const KIND: Kind = Kind::Blob;
+}
+
 impl ToValue for [u8] {
     fn to_value(&self) -> Result<Value<'_>, LedgerError> {
         Ok(Value::Blob(self))
     }
+}
+
+impl Kinded for Vec<u8> {
+    const KIND: Kind = Kind::Blob;
 }
 
 impl ToValue for Vec<u8> {
@@ -133,16 +181,17 @@ impl<T: ToValue + ?Sized> ToValue for &T {
     }
 }
 
-impl<T: ToValue> ToValue for Option<T> {
+impl<T: ToValue + Kinded> ToValue for Option<T> {
     fn to_value(&self) -> Result<Value<'_>, LedgerError> {
-        self.as_ref().map_or(Ok(Value::Null), T::to_value)
+        let absent = || Ok(Value::Absent(T::KIND));
+        self.as_ref().map_or_else(absent, T::to_value)
     }
 }
 
 impl<T: FromValue> FromValue for Option<T> {
     fn from_value(value: Value<'_>) -> Result<Self, LedgerError> {
         match value {
-            Value::Null => Ok(None),
+            Value::Null | Value::Absent(_) => Ok(None),
             value => T::from_value(value).map(Some),
         }
     }
@@ -183,7 +232,7 @@ impl From<String> for Owned {
 
 fn not_a(what: &str, value: Value<'_>) -> LedgerError {
     let found = match value {
-        Value::Null => "nothing",
+        Value::Null | Value::Absent(_) => "nothing",
         Value::Int(_) => "a number",
         Value::Text(_) => "a text",
         Value::Blob(_) => "bytes",
@@ -323,7 +372,7 @@ impl Row<'_> {
 impl rusqlite::ToSql for Value<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(match self {
-            Value::Null => ValueRef::Null,
+            Value::Null | Value::Absent(_) => ValueRef::Null,
             Value::Int(number) => ValueRef::Integer(*number),
             Value::Text(text) => ValueRef::Text(text.as_bytes()),
             Value::Blob(bytes) => ValueRef::Blob(bytes),

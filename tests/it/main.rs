@@ -14,6 +14,7 @@ mod binary;
 mod books;
 mod browser;
 mod cli;
+mod cluster;
 mod commission;
 mod crash;
 mod csv;

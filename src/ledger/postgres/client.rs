@@ -1,0 +1,394 @@
+//! One connection to PostgreSQL for one thread, which waits for its answers.
+//!
+//! The connection is driven only while an answer is waited for. So a statement whose
+//! result nobody needs can be [queued](Client::queue): it leaves with the next one that
+//! is waited for, in the same packets, and costs no round trip. Not for use on a thread
+//! that drives other futures: it blocks.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error, Statement};
+
+use super::errors::{self, Fault, classify, of_opening};
+use super::place::Place;
+use super::statements::Statements;
+use super::wire::{Bound, Raw, bound};
+use super::{text, tls};
+use crate::ledger::LedgerError;
+use crate::ledger::sql::Value;
+
+/// How long opening may take in all, with every host and the handshakes.
+const OPENING_MOST: Duration = Duration::from_secs(20);
+/// How much longer than a statement may take an answer is waited for.
+const ANSWER_MARGIN_MS: u64 = 5_000;
+/// Statements queued at most: what waits is held in memory, twice.
+const QUEUED_MOST: usize = 256;
+
+/// Rounds in which a connection that is not waited for learns that it has ended: the
+/// system is asked, then the connection reads, then it ends.
+const LOOKS: u32 = 4;
+
+/// How long the server may take over one thing, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// A statement.
+    pub statement_ms: u64,
+    /// Waiting for another transaction's lock.
+    pub lock_ms: u64,
+    /// A transaction in which nothing happens, because its owner was stopped: until
+    /// then nobody else can write.
+    pub idle_in_transaction_ms: u64,
+}
+
+impl Limits {
+    /// Of the process that serves: shorter than a provider waits for its answer, so
+    /// that the 503 and `/readyz` can say why.
+    pub(super) const SERVING: Limits = Limits {
+        statement_ms: 10_000,
+        lock_ms: 1_000,
+        idle_in_transaction_ms: 2_000,
+    };
+    /// Of a command, which can wait for the transactions of those that serve.
+    pub(super) const COMMAND: Limits = Limits {
+        statement_ms: 60_000,
+        lock_ms: 5_000,
+        idle_in_transaction_ms: 10_000,
+    };
+    /// Of bringing the schema to this program's version, which may rewrite tables
+    /// while other replicas wait to do the same.
+    pub(super) const MIGRATING: Limits = Limits {
+        statement_ms: 3_600_000,
+        lock_ms: 600_000,
+        idle_in_transaction_ms: 60_000,
+    };
+}
+
+/// A row that was found.
+pub(super) struct Row(tokio_postgres::Row);
+
+impl Row {
+    /// The column at `at`, from 0 on.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unusable`] for a type that no ledger has or a number beyond 64 bits.
+    pub(super) fn value(&self, at: usize) -> Result<Value<'_>, LedgerError> {
+        let read = self.0.try_get::<_, Raw<'_>>(at);
+        read.map(|raw| raw.0).map_err(|error| {
+            let why =
+                std::error::Error::source(&error).map_or(error.to_string(), |it| it.to_string());
+            LedgerError::Unusable(format!("the ledger holds something unexpected: {why}"))
+        })
+    }
+}
+
+type Queued = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+
+/// Whose errors count.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Heed {
+    /// The first of all since the last answer.
+    All,
+    /// That of the statement waited for: the others are taken back anyway.
+    Own,
+}
+
+/// One connection.
+pub(super) struct Client {
+    /// Gone only while this is dropped.
+    runtime: Option<Runtime>,
+    client: Arc<tokio_postgres::Client>,
+    statements: Statements,
+    queued: Vec<Queued>,
+    /// Why the connection ended by itself, if it did.
+    ended: Arc<Mutex<Option<Fault>>>,
+    patience: Duration,
+    lost: bool,
+}
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`] where it may work later, else
+    /// [`LedgerError::Unusable`]; neither tells the password.
+    pub(super) fn open(url: &str, limits: Limits) -> Result<Client, LedgerError> {
+        let place = Place::read(url)?;
+        let connector = tls::connector(&place.trust)?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(1)
+            .build()
+            .map_err(|error| LedgerError::Unavailable(format!("no runtime: {error}")))?;
+        let ended = Arc::new(Mutex::new(None));
+        let opening = async {
+            let connecting = place.config.connect(connector);
+            let timed = tokio::time::timeout(OPENING_MOST, connecting).await;
+            let opened = timed.map_err(|_| errors::silent())?;
+            let (client, connection) = opened.map_err(|error| of_opening(&error, &place.name))?;
+            let why = Arc::clone(&ended);
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    *why.lock().unwrap_or_else(PoisonError::into_inner) = Some(classify(&error));
+                }
+            });
+            Ok::<_, Fault>(client)
+        };
+        let client = Arc::new(runtime.block_on(opening)?);
+        let mut opened = Client {
+            runtime: Some(runtime),
+            client,
+            statements: Statements::default(),
+            queued: Vec::new(),
+            ended,
+            patience: Duration::from_millis(limits.statement_ms.saturating_add(ANSWER_MARGIN_MS)),
+            lost: false,
+        };
+        opened.batch(&format!(
+            "SET statement_timeout = {}; SET lock_timeout = {}; \
+             SET idle_in_transaction_session_timeout = {}",
+            limits.statement_ms, limits.lock_ms, limits.idle_in_transaction_ms
+        ))?;
+        Ok(opened)
+    }
+
+    /// Whether another connection must take this one's place. What the server said
+    /// meanwhile is looked at and nothing is asked, so that a connection that was kept
+    /// for a while can be tried at no cost.
+    pub(super) fn is_lost(&mut self) -> bool {
+        if let Some(runtime) = self.runtime.as_ref().filter(|_| !self.lost) {
+            runtime.block_on(async {
+                for _ in 0..LOOKS {
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
+        self.lost || self.client.is_closed()
+    }
+
+    /// Runs statements without values, one after another. Together they are one
+    /// transaction, also those before a `BEGIN` among them.
+    ///
+    /// # Errors
+    /// As [`Client::query`].
+    pub(super) fn batch(&mut self, sql: &str) -> Result<(), LedgerError> {
+        Ok(self.attempt(sql)?)
+    }
+
+    /// The same, for a caller that decides by the server's code.
+    pub(super) fn attempt(&mut self, sql: &str) -> Result<(), Fault> {
+        self.batch_heeding(sql, Heed::All)
+    }
+
+    /// The rows that a statement finds.
+    ///
+    /// # Errors
+    /// As classed by the server's code; also that of a statement queued before, and then
+    /// this one counts for nothing.
+    pub(super) fn query(
+        &mut self,
+        sql: &str,
+        values: &[Value<'_>],
+    ) -> Result<Vec<Row>, LedgerError> {
+        let (statement, bound) = self.ready(sql, values)?;
+        let client = Arc::clone(&self.client);
+        let found = self.wait(
+            async move { client.query(&statement, &parameters(&bound)).await },
+            Heed::All,
+        )?;
+        Ok(found.into_iter().map(Row).collect())
+    }
+
+    /// Runs a statement; answers how many rows it wrote.
+    ///
+    /// # Errors
+    /// As [`Client::query`].
+    pub(super) fn execute(
+        &mut self,
+        sql: &str,
+        values: &[Value<'_>],
+    ) -> Result<usize, LedgerError> {
+        let (statement, bound) = self.ready(sql, values)?;
+        let client = Arc::clone(&self.client);
+        let written = self.wait(
+            async move { client.execute(&statement, &parameters(&bound)).await },
+            Heed::All,
+        )?;
+        Ok(usize::try_from(written).unwrap_or(usize::MAX))
+    }
+
+    /// Sends a statement with the next one that is waited for. Inside a transaction
+    /// only: there nothing behind a statement that failed has any effect, and the next
+    /// answer tells of it.
+    ///
+    /// # Errors
+    /// As [`Client::query`], of what had to be waited for: the first time the statement
+    /// is prepared.
+    pub(super) fn queue(&mut self, sql: &str, values: &[Value<'_>]) -> Result<(), LedgerError> {
+        let (statement, bound) = self.ready(sql, values)?;
+        let client = Arc::clone(&self.client);
+        self.put(Box::pin(async move {
+            let written = client.execute(&statement, &parameters(&bound)).await;
+            written.map(|_| ())
+        }))
+    }
+
+    /// As [`Client::queue`], for statements without values, such as savepoints.
+    ///
+    /// # Errors
+    /// As [`Client::queue`].
+    pub(super) fn queue_batch(&mut self, sql: &str) -> Result<(), LedgerError> {
+        let (client, sql) = (Arc::clone(&self.client), sql.to_owned());
+        self.put(Box::pin(async move { client.batch_execute(&sql).await }))
+    }
+
+    /// Ends the transaction and keeps what it wrote.
+    ///
+    /// # Errors
+    /// As [`Client::query`]. Where the connection is lost, it is not known whether the
+    /// transaction counts.
+    pub(super) fn commit(&mut self) -> Result<(), LedgerError> {
+        // Of a transaction in which something failed COMMIT makes a rollback and says
+        // that all is well; this statement is refused there, and costs no round trip.
+        self.queue_batch("SELECT 1")?;
+        self.batch("COMMIT")
+    }
+
+    /// Runs `sql`, which takes back what was queued: `ROLLBACK`, or to a savepoint.
+    /// What is queued is sent before it, and how it went is of no interest.
+    ///
+    /// # Errors
+    /// As [`Client::query`], of the statement itself.
+    pub(super) fn roll_back(&mut self, sql: &str) -> Result<(), LedgerError> {
+        Ok(self.batch_heeding(sql, Heed::Own)?)
+    }
+
+    fn batch_heeding(&mut self, sql: &str, heed: Heed) -> Result<(), Fault> {
+        let (client, sql) = (Arc::clone(&self.client), sql.to_owned());
+        self.wait(async move { client.batch_execute(&sql).await }, heed)
+    }
+
+    /// The statement, prepared for values of these kinds, and the values for it.
+    fn ready(&mut self, sql: &str, values: &[Value<'_>]) -> Result<(Statement, Vec<Bound>), Fault> {
+        let statement = match self.statements.known(sql, values) {
+            Some(statement) => statement,
+            None => self.prepare(sql, values)?,
+        };
+        let wanted = statement.params();
+        if wanted.len() != values.len() {
+            let why = format!(
+                "the ledger refused a statement: it takes {} values and was given {}",
+                wanted.len(),
+                values.len()
+            );
+            return Err(LedgerError::Unusable(why).into());
+        }
+        let each = values.iter().zip(wanted);
+        let bound: Result<_, LedgerError> = each.map(|(value, kind)| bound(*value, kind)).collect();
+        Ok((statement, bound?))
+    }
+
+    fn prepare(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Statement, Fault> {
+        let kinds = self.statements.kinds(sql, values);
+        let written = text::translated(sql).into_owned();
+        let (client, asked) = (Arc::clone(&self.client), kinds.clone());
+        let statement = self.wait(
+            async move { client.prepare_typed(&written, &asked).await },
+            Heed::All,
+        )?;
+        self.statements.keep(sql, &statement, kinds);
+        Ok(statement)
+    }
+
+    fn put(&mut self, mut queued: Queued) -> Result<(), LedgerError> {
+        // Looked at once, it has handed its message to the connection; that is driven
+        // when something is waited for.
+        if let Poll::Ready(done) = queued
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+        {
+            queued = Box::pin(async move { done });
+        }
+        self.queued.push(queued);
+        if self.queued.len() >= QUEUED_MOST {
+            self.wait(async { Ok(()) }, Heed::All)?;
+        }
+        Ok(())
+    }
+
+    /// Drives the connection until everything queued and `own` are answered.
+    fn wait<T>(
+        &mut self,
+        own: impl Future<Output = Result<T, Error>>,
+        heed: Heed,
+    ) -> Result<T, Fault> {
+        let queued = std::mem::take(&mut self.queued);
+        let Some(runtime) = self.runtime.as_ref().filter(|_| !self.lost) else {
+            return Err(errors::lost());
+        };
+        let answers = async {
+            let mut own = pin!(own);
+            // It is sent behind what is queued before any answer is waited for.
+            let at_once = poll_fn(|now| Poll::Ready(own.as_mut().poll(now))).await;
+            let mut failed = None;
+            for one in queued {
+                if let Err(error) = one.await {
+                    failed.get_or_insert(error);
+                }
+            }
+            let answer = match at_once {
+                Poll::Ready(answer) => answer,
+                Poll::Pending => own.await,
+            };
+            match failed {
+                Some(error) if heed == Heed::All => Err(error),
+                _ => answer,
+            }
+        };
+        let timed = runtime.block_on(async { tokio::time::timeout(self.patience, answers).await });
+        let fault = match timed {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => self.told(&error),
+            Err(_) => errors::silent(),
+        };
+        self.lost |= fault.lost;
+        Err(fault)
+    }
+
+    /// What an error means; of a connection that ended by itself, why it did.
+    fn told(&self, error: &Error) -> Fault {
+        let fault = classify(error);
+        if fault.state.is_some() {
+            return fault;
+        }
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended
+            .take()
+            .map_or(fault, |why| Fault { lost: true, ..why })
+    }
+
+    /// How many statements are prepared.
+    #[cfg(test)]
+    pub(super) fn prepared(&self) -> usize {
+        self.statements.len()
+    }
+}
+
+impl Drop for Client {
+    /// A thread that drives other futures may not wait for a runtime to end.
+    fn drop(&mut self) {
+        self.queued.clear();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn parameters(bound: &[Bound]) -> Vec<&(dyn ToSql + Sync)> {
+    bound.iter().map(|it| it as &(dyn ToSql + Sync)).collect()
+}

@@ -1,0 +1,26 @@
+//! The ledger in one PostgreSQL, below the verbs: connections, statements, values
+//! and the schema.
+//!
+//! One [`client::Client`] is one connection for one thread, which waits for its
+//! answers: as a connection of SQLite does, so that the verbs exist once. Nothing
+//! here knows a verb, and nothing needs `LISTEN`, advisory locks or PL/pgSQL, so that
+//! databases which speak the same protocol can take its place.
+
+mod client;
+mod errors;
+mod place;
+mod schema;
+mod statements;
+mod text;
+mod tls;
+mod wire;
+
+#[cfg(test)]
+mod client_tests;
+#[cfg(test)]
+#[path = "../../../tests/it/cluster.rs"]
+mod cluster;
+#[cfg(test)]
+mod schema_tests;
+#[cfg(test)]
+mod tls_tests;

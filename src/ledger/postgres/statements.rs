@@ -1,0 +1,89 @@
+//! Statements that one connection has prepared, by their text. Which type a parameter
+//! has is what the values say, not what the server would guess: `coalesce(?1, 0)` would
+//! be 32 bits wide for it, and of `?1 IS NULL` it knows nothing. Only of a parameter that
+//! was never anything but [`Value::Null`] is the server's guess taken.
+
+use std::collections::HashMap;
+
+use tokio_postgres::Statement;
+use tokio_postgres::types::Type;
+
+use crate::ledger::sql::{Kind, Value};
+
+/// Prepared statements kept per connection; there are hardly more in the source.
+const KEPT_MOST: usize = 512;
+
+/// What one connection has prepared.
+#[derive(Default)]
+pub(super) struct Statements {
+    kept: HashMap<String, Kept>,
+    uses: u64,
+}
+
+struct Kept {
+    statement: Statement,
+    kinds: Vec<Type>,
+    used: u64,
+}
+
+impl Statements {
+    /// The statement of `sql`, where it was prepared for values of these kinds.
+    pub(super) fn known(&mut self, sql: &str, values: &[Value<'_>]) -> Option<Statement> {
+        self.uses += 1;
+        let kept = self.kept.get_mut(sql)?;
+        let fit = |(value, kind): (&Value<'_>, &Type)| kind_of(value).is_none_or(|it| it == *kind);
+        let fits = kept.kinds.len() == values.len() && values.iter().zip(&kept.kinds).all(fit);
+        if !fits {
+            return None;
+        }
+        kept.used = self.uses;
+        Some(kept.statement.clone())
+    }
+
+    /// The types to prepare `sql` with: of these values, or as known from others.
+    pub(super) fn kinds(&self, sql: &str, values: &[Value<'_>]) -> Vec<Type> {
+        let before = self.kept.get(sql).map(|kept| kept.kinds.as_slice());
+        let known = |at: usize| before.and_then(|kinds| kinds.get(at)).cloned();
+        let kinds = values.iter().enumerate().map(|(at, value)| {
+            let kind = kind_of(value).or_else(|| known(at));
+            kind.unwrap_or(Type::UNKNOWN)
+        });
+        kinds.collect()
+    }
+
+    /// Keeps a statement, in the place of the one used longest ago where there are
+    /// too many.
+    pub(super) fn keep(&mut self, sql: &str, statement: &Statement, kinds: Vec<Type>) {
+        if self.kept.len() >= KEPT_MOST && !self.kept.contains_key(sql) {
+            let oldest = self.kept.iter().min_by_key(|(_, kept)| kept.used);
+            if let Some(oldest) = oldest.map(|(text, _)| text.clone()) {
+                self.kept.remove(&oldest);
+            }
+        }
+        let kept = Kept {
+            statement: statement.clone(),
+            kinds,
+            used: self.uses,
+        };
+        self.kept.insert(sql.to_owned(), kept);
+    }
+
+    /// How many are kept.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// How many are kept at most.
+    #[cfg(test)]
+    pub(super) const MOST: usize = KEPT_MOST;
+}
+
+fn kind_of(value: &Value<'_>) -> Option<Type> {
+    match value {
+        Value::Null => None,
+        Value::Int(_) | Value::Absent(Kind::Int) => Some(Type::INT8),
+        Value::Text(_) | Value::Absent(Kind::Text) => Some(Type::TEXT),
+        Value::Blob(_) | Value::Absent(Kind::Blob) => Some(Type::BYTEA),
+    }
+}
