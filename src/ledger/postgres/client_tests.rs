@@ -1,9 +1,5 @@
 //! What one connection promises, against a server.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use super::client::{Client, Limits};
@@ -12,16 +8,16 @@ use super::statements::Statements;
 use crate::ledger::LedgerError;
 use crate::ledger::sql::{Kind, Value};
 
-fn open(database: &Database) -> Client {
+pub(super) fn open(database: &Database) -> Client {
     Client::open(&database.url, Limits::SERVING).unwrap()
 }
 
-fn is_unavailable(error: &LedgerError) -> bool {
+pub(super) fn is_unavailable(error: &LedgerError) -> bool {
     matches!(error, LedgerError::Unavailable(_))
 }
 
 /// The first column of the first row.
-fn one(client: &mut Client, sql: &str, values: &[Value<'_>]) -> i64 {
+pub(super) fn one(client: &mut Client, sql: &str, values: &[Value<'_>]) -> i64 {
     let rows = client.query(sql, values).unwrap();
     match rows[0].value(0).unwrap() {
         Value::Int(number) => number,
@@ -231,158 +227,6 @@ fn statements_are_prepared_once_and_not_without_end() {
         held <= i64::try_from(Statements::MOST).unwrap() + 2,
         "{held}"
     );
-}
-
-/// A connection in between that counts what asks for an answer, and holds answers
-/// back until so many have been asked for.
-struct Between {
-    counts: Arc<(Mutex<(u32, u32)>, Condvar)>,
-    url: String,
-}
-
-impl Between {
-    fn new(database: &Database) -> Between {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let counts = Arc::new((Mutex::new((0, 0)), Condvar::new()));
-        let (_, there) = database.url.split_once('@').unwrap();
-        let (socket, _) = there.split_once('/').unwrap();
-        let (folder, at) = socket.rsplit_once(':').unwrap();
-        let file = format!("{}/.s.PGSQL.{at}", folder.replace("%2F", "/"));
-        let url = format!("postgres://{USER}@127.0.0.1:{port}/{}", database.name());
-        let (asking, answering) = (Arc::clone(&counts), Arc::clone(&counts));
-        thread::spawn(move || {
-            let (client, _) = listener.accept().unwrap();
-            let server = UnixStream::connect(file).unwrap();
-            let (to_server, to_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-            thread::spawn(move || answers(server, to_client, &answering));
-            questions(client, to_server, &asking);
-        });
-        Between { counts, url }
-    }
-
-    /// Answers are held back until `more` have been asked for from here on.
-    fn hold_for(&self, more: u32) {
-        let mut counts = self.counts.0.lock().unwrap();
-        counts.1 = counts.0 + more;
-    }
-
-    fn asked(&self) -> u32 {
-        self.counts.0.lock().unwrap().0
-    }
-}
-
-/// Hands on what the client says, message by message.
-fn questions(mut from: TcpStream, mut to: UnixStream, counts: &(Mutex<(u32, u32)>, Condvar)) {
-    // The first message has no letter before its length.
-    let mut letter = None;
-    loop {
-        let mut length = [0; 4];
-        if from.read_exact(&mut length).is_err() {
-            return;
-        }
-        let mut body = vec![0; u32::from_be_bytes(length) as usize - 4];
-        from.read_exact(&mut body).unwrap();
-        let head: Vec<u8> = letter.into_iter().chain(length).chain(body).collect();
-        if to.write_all(&head).is_err() {
-            return;
-        }
-        // A simple query or a sync.
-        if matches!(letter, Some(b'Q' | b'S')) {
-            counts.0.lock().unwrap().0 += 1;
-            counts.1.notify_all();
-        }
-        let mut next = [0];
-        if from.read_exact(&mut next).is_err() {
-            return;
-        }
-        letter = Some(next[0]);
-    }
-}
-
-fn answers(mut from: UnixStream, mut to: TcpStream, counts: &(Mutex<(u32, u32)>, Condvar)) {
-    let mut bytes = vec![0; 1 << 16];
-    loop {
-        let read = from.read(&mut bytes).unwrap_or(0);
-        if read == 0 {
-            let _ = to.shutdown(std::net::Shutdown::Both);
-            return;
-        }
-        let counted = counts.0.lock().unwrap();
-        let held = counts.1.wait_while(counted, |(asked, hold)| asked < hold);
-        drop(held.unwrap());
-        if to.write_all(&bytes[..read]).is_err() {
-            return;
-        }
-    }
-}
-
-#[test]
-fn queued_statements_cost_one_round_trip() {
-    let database = Database::new();
-    database.run("CREATE TABLE kept (n BIGINT, t TEXT)");
-    let between = Between::new(&database);
-    let mut client = Client::open(&between.url, Limits::SERVING).unwrap();
-    let insert = "INSERT INTO kept VALUES (?1, ?2)";
-    let long = "x".repeat(1_000);
-    client.batch("BEGIN").unwrap();
-    client
-        .execute(insert, &[Value::Int(0), Value::Text(&long)])
-        .unwrap();
-    let before = between.asked();
-    // Whoever waits for an answer before all of them are sent waits for ever.
-    between.hold_for(100 + 2);
-    for number in 1..=99 {
-        client
-            .queue(insert, &[Value::Int(number), Value::Text(&long)])
-            .unwrap();
-    }
-    client.queue_batch("SAVEPOINT here").unwrap();
-    client.commit().unwrap();
-    assert_eq!(between.asked() - before, 102);
-    assert_eq!(database.ask("SELECT count(*) FROM kept"), ["100"]);
-}
-
-#[test]
-fn what_is_queued_without_end_is_sent_before_it_fills_the_memory() {
-    let database = Database::new();
-    let mut client = open(&database);
-    client
-        .batch("CREATE TEMPORARY TABLE kept (n BIGINT); BEGIN")
-        .unwrap();
-    for number in 0..1_000 {
-        client
-            .queue("INSERT INTO kept VALUES (?1)", &[Value::Int(number)])
-            .unwrap();
-    }
-    assert_eq!(one(&mut client, "SELECT count(*) FROM kept", &[]), 1_000);
-    client.commit().unwrap();
-}
-
-#[test]
-fn the_error_of_a_queued_statement_is_told_by_the_next_answer() {
-    let database = Database::new();
-    let mut client = open(&database);
-    client
-        .batch("CREATE TABLE kept (n BIGINT CHECK (n > 0))")
-        .unwrap();
-    client.batch("BEGIN; SAVEPOINT a").unwrap();
-    let insert = "INSERT INTO kept VALUES (?1)";
-    client.queue(insert, &[Value::Int(-1)]).unwrap();
-    client.queue(insert, &[Value::Int(1)]).unwrap();
-    let error = client.query("SELECT n FROM kept", &[]).err().unwrap();
-    assert!(error.to_string().contains("kept_n_check"), "{error}");
-    // Who goes on all the same cannot commit: the server would say that all is well.
-    let error = client.commit().unwrap_err();
-    assert!(is_unavailable(&error), "{error:?}");
-    assert_eq!(database.ask("SELECT count(*) FROM kept"), ["0"]);
-
-    client.batch("BEGIN; SAVEPOINT a").unwrap();
-    client.queue(insert, &[Value::Int(-1)]).unwrap();
-    client.roll_back("ROLLBACK TO a").unwrap();
-    client.queue(insert, &[Value::Int(2)]).unwrap();
-    client.commit().unwrap();
-    assert_eq!(database.ask("SELECT n FROM kept"), ["2"]);
 }
 
 #[test]

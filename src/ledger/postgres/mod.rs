@@ -21,6 +21,8 @@ mod client_tests;
 #[path = "../../../tests/it/cluster.rs"]
 mod cluster;
 #[cfg(test)]
+mod queue_tests;
+#[cfg(test)]
 mod schema_tests;
 #[cfg(test)]
 mod tls_tests;
