@@ -20,7 +20,6 @@ mod inquiry;
 pub mod list;
 pub mod mirror;
 mod people;
-#[expect(dead_code, reason = "the verbs do not run on it yet")]
 mod postgres;
 mod reads;
 mod revenue;

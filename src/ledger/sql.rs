@@ -319,6 +319,8 @@ pub(super) use params;
 pub(super) enum Row<'a> {
     /// Of SQLite.
     Sqlite(&'a rusqlite::Row<'a>),
+    /// Of PostgreSQL.
+    Postgres(&'a super::postgres::Row),
 }
 
 /// How a column is named: by its number, from 0 on.
@@ -365,6 +367,7 @@ impl Row<'_> {
                 ValueRef::Blob(bytes) => Value::Blob(bytes),
                 ValueRef::Real(_) => return Err(unexpected("a number that is not whole")),
             }),
+            Row::Postgres(row) => row.value(at),
         }
     }
 }

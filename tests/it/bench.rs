@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::cluster::Database;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tributary::destination::Outcome;
@@ -18,7 +19,7 @@ use tributary::movement::{
     Alias, Authority, Basis, Class, Clue, Fact, Link, Movement, Reading, Subject, rank,
 };
 use tributary::plan::{Policy, Terms};
-use tributary::time::{Clock, HOUR_MS, SECOND_MS, Time};
+use tributary::time::{Clock, HOUR_MS, MINUTE_MS, SECOND_MS, Time};
 
 /// Where the bench's clock starts: 2026-01-01.
 pub const START: Time = Time(1_767_225_600_000);
@@ -32,6 +33,8 @@ pub struct Bench {
     pub clock: Clock,
     pub ledger: Ledger,
     pub terms: AllTerms,
+    /// Where the ledger is, if it is no file.
+    database: Option<Database>,
     /// What stands in while a ledger is closed and not opened again yet.
     closed: Option<Ledger>,
     /// The same ledger, opened a second time.
@@ -92,12 +95,14 @@ impl Bench {
             .into_iter()
             .map(|it| (it.name.clone(), it))
             .collect();
-        let ledger = open(&dir, &clock, &terms);
+        let database = on_postgres().then(Database::new);
+        let ledger = opened(&url(&dir, database.as_ref()), &clock, &terms, true);
         Bench {
             dir,
             clock,
             ledger,
             terms,
+            database,
             closed: None,
             other: None,
             broom: None,
@@ -112,6 +117,7 @@ impl Bench {
             clock,
             ledger,
             terms: AllTerms::from([("stripe".to_owned(), terms("stripe"))]),
+            database: None,
             closed: None,
             other: None,
             broom: None,
@@ -149,13 +155,13 @@ impl Bench {
             let _ = std::fs::remove_file(format!("{}{end}", ledger.display()));
         }
         std::fs::rename(copy, &ledger).unwrap();
-        self.ledger = open(&self.dir, &self.clock, &self.terms);
+        self.ledger = self.opened(true);
     }
 
     /// Closes the ledger as a crash would leave it to a new process, and opens it again.
     pub async fn restart(&mut self) {
         self.shut().await;
-        self.ledger = open(&self.dir, &self.clock, &self.terms);
+        self.ledger = self.opened(true);
     }
 
     /// As [`Bench::restart`], but somebody goes on who had the ledger open already:
@@ -164,9 +170,26 @@ impl Bench {
     pub fn hand_over(&mut self) {
         let other = match self.other.take() {
             Some(other) => other,
-            None => opened(&self.dir, &self.clock, &self.terms, false),
+            None => self.opened(false),
         };
         self.other = Some(std::mem::replace(&mut self.ledger, other));
+    }
+
+    fn opened(&self, serve: bool) -> Ledger {
+        opened(&self.url(), &self.clock, &self.terms, serve)
+    }
+
+    /// Where the ledger is.
+    pub fn url(&self) -> String {
+        url(&self.dir, self.database.as_ref())
+    }
+
+    /// What a process claimed that is gone is read back: of a file by the next one
+    /// that serves, of a server, which others serve on, once its time is over.
+    pub fn outwait_claims(&self) {
+        if on_postgres() {
+            self.clock.advance(11 * MINUTE_MS);
+        }
     }
 
     async fn shut(&mut self) {
@@ -293,13 +316,26 @@ impl Bench {
     }
 }
 
-fn open(dir: &TempDir, clock: &Clock, terms: &AllTerms) -> Ledger {
-    opened(dir, clock, terms, true)
+/// Whether this run of the suite is on PostgreSQL.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a run of the tests says which store it is on"
+)]
+pub fn on_postgres() -> bool {
+    std::env::var_os("TRIBUTARY_TEST_STORE").is_some_and(|store| store == "postgres")
 }
 
-fn opened(dir: &TempDir, clock: &Clock, terms: &AllTerms, serve: bool) -> Ledger {
+fn url(dir: &TempDir, database: Option<&Database>) -> String {
+    let file = dir.path().join("ledger.db");
+    database.map_or_else(
+        || format!("sqlite:{}", file.display()),
+        |database| database.url.clone(),
+    )
+}
+
+fn opened(url: &str, clock: &Clock, terms: &AllTerms, serve: bool) -> Ledger {
     Ledger::open(Opening {
-        url: format!("sqlite:{}", dir.path().join("ledger.db").display()),
+        url: url.to_owned(),
         terms: terms.clone(),
         clock: clock.clone(),
         report_zone: tributary::day::Zone::utc(),

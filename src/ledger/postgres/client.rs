@@ -36,7 +36,7 @@ const LOOKS: u32 = 4;
 
 /// How long the server may take over one thing, in milliseconds.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(in crate::ledger) struct Limits {
     /// A statement.
     pub statement_ms: u64,
     /// Waiting for another transaction's lock.
@@ -49,20 +49,20 @@ pub(super) struct Limits {
 impl Limits {
     /// Of the process that serves: shorter than a provider waits for its answer, so
     /// that the 503 and `/readyz` can say why.
-    pub(super) const SERVING: Limits = Limits {
+    pub(in crate::ledger) const SERVING: Limits = Limits {
         statement_ms: 10_000,
         lock_ms: 1_000,
         idle_in_transaction_ms: 2_000,
     };
     /// Of a command, which can wait for the transactions of those that serve.
-    pub(super) const COMMAND: Limits = Limits {
+    pub(in crate::ledger) const COMMAND: Limits = Limits {
         statement_ms: 60_000,
         lock_ms: 5_000,
         idle_in_transaction_ms: 10_000,
     };
     /// Of bringing the schema to this program's version, which may rewrite tables
     /// while other replicas wait to do the same.
-    pub(super) const MIGRATING: Limits = Limits {
+    pub(in crate::ledger) const MIGRATING: Limits = Limits {
         statement_ms: 3_600_000,
         lock_ms: 600_000,
         idle_in_transaction_ms: 60_000,
@@ -70,14 +70,14 @@ impl Limits {
 }
 
 /// A row that was found.
-pub(super) struct Row(tokio_postgres::Row);
+pub(in crate::ledger) struct Row(tokio_postgres::Row);
 
 impl Row {
     /// The column at `at`, from 0 on.
     ///
     /// # Errors
     /// [`LedgerError::Unusable`] for a type that no ledger has or a number beyond 64 bits.
-    pub(super) fn value(&self, at: usize) -> Result<Value<'_>, LedgerError> {
+    pub(in crate::ledger) fn value(&self, at: usize) -> Result<Value<'_>, LedgerError> {
         let read = self.0.try_get::<_, Raw<'_>>(at);
         read.map(|raw| raw.0).map_err(|error| {
             let why =
@@ -99,7 +99,7 @@ enum Heed {
 }
 
 /// One connection.
-pub(super) struct Client {
+pub(in crate::ledger) struct Client {
     /// Gone only while this is dropped.
     runtime: Option<Runtime>,
     client: Arc<tokio_postgres::Client>,
@@ -117,7 +117,7 @@ impl Client {
     /// # Errors
     /// [`LedgerError::Unavailable`] where it may work later, else
     /// [`LedgerError::Unusable`]; neither tells the password.
-    pub(super) fn open(url: &str, limits: Limits) -> Result<Client, LedgerError> {
+    pub(in crate::ledger) fn open(url: &str, limits: Limits) -> Result<Client, LedgerError> {
         let place = Place::read(url)?;
         let connector = tls::connector(&place.trust)?;
         let runtime = Builder::new_current_thread()
@@ -160,7 +160,7 @@ impl Client {
     /// Whether another connection must take this one's place. What the server said
     /// meanwhile is looked at and nothing is asked, so that a connection that was kept
     /// for a while can be tried at no cost.
-    pub(super) fn is_lost(&mut self) -> bool {
+    pub(in crate::ledger) fn is_lost(&mut self) -> bool {
         if let Some(runtime) = self.runtime.as_ref().filter(|_| !self.lost) {
             runtime.block_on(async {
                 for _ in 0..LOOKS {
@@ -176,7 +176,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::query`].
-    pub(super) fn batch(&mut self, sql: &str) -> Result<(), LedgerError> {
+    pub(in crate::ledger) fn batch(&mut self, sql: &str) -> Result<(), LedgerError> {
         Ok(self.attempt(sql)?)
     }
 
@@ -190,7 +190,7 @@ impl Client {
     /// # Errors
     /// As classed by the server's code; also that of a statement queued before, and then
     /// this one counts for nothing.
-    pub(super) fn query(
+    pub(in crate::ledger) fn query(
         &mut self,
         sql: &str,
         values: &[Value<'_>],
@@ -208,7 +208,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::query`].
-    pub(super) fn execute(
+    pub(in crate::ledger) fn execute(
         &mut self,
         sql: &str,
         values: &[Value<'_>],
@@ -229,6 +229,7 @@ impl Client {
     /// # Errors
     /// As [`Client::query`], of what had to be waited for: the first time the statement
     /// is prepared.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no verb queues yet"))]
     pub(super) fn queue(&mut self, sql: &str, values: &[Value<'_>]) -> Result<(), LedgerError> {
         let (statement, bound) = self.ready(sql, values)?;
         let client = Arc::clone(&self.client);
@@ -242,7 +243,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::queue`].
-    pub(super) fn queue_batch(&mut self, sql: &str) -> Result<(), LedgerError> {
+    pub(in crate::ledger) fn queue_batch(&mut self, sql: &str) -> Result<(), LedgerError> {
         let (client, sql) = (Arc::clone(&self.client), sql.to_owned());
         self.put(Box::pin(async move { client.batch_execute(&sql).await }))
     }
@@ -252,7 +253,7 @@ impl Client {
     /// # Errors
     /// As [`Client::query`]. Where the connection is lost, it is not known whether the
     /// transaction counts.
-    pub(super) fn commit(&mut self) -> Result<(), LedgerError> {
+    pub(in crate::ledger) fn commit(&mut self) -> Result<(), LedgerError> {
         // Of a transaction in which something failed COMMIT makes a rollback and says
         // that all is well; this statement is refused there, and costs no round trip.
         self.queue_batch("SELECT 1")?;
@@ -264,7 +265,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::query`], of the statement itself.
-    pub(super) fn roll_back(&mut self, sql: &str) -> Result<(), LedgerError> {
+    pub(in crate::ledger) fn roll_back(&mut self, sql: &str) -> Result<(), LedgerError> {
         Ok(self.batch_heeding(sql, Heed::Own)?)
     }
 

@@ -15,6 +15,9 @@ mod text;
 mod tls;
 mod wire;
 
+pub(super) use client::{Client, Limits, Row};
+pub(super) use schema::{look_at_server, migrate};
+
 #[cfg(test)]
 mod client_tests;
 #[cfg(test)]

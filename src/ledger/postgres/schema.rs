@@ -49,7 +49,7 @@ const WRITER: &str = "SELECT value FROM meta WHERE name = 'writer' FOR UPDATE";
 const VERSION: &str = "SELECT value FROM meta WHERE name = 'version'";
 
 /// Refuses a server on which an answer would promise more than is kept.
-pub(super) fn look_at_server(client: &mut Client) -> Result<(), LedgerError> {
+pub(in crate::ledger) fn look_at_server(client: &mut Client) -> Result<(), LedgerError> {
     let mut settings = Vec::new();
     for row in client.query(SETTINGS, &[])? {
         if let (Value::Text(name), Value::Text(setting)) = (row.value(0)?, row.value(1)?) {
@@ -105,7 +105,7 @@ fn judge(settings: &[(&str, &str)]) -> Result<Vec<String>, LedgerError> {
 
 /// Brings the database to this program's version; refuses a newer one and any
 /// database that is not ours.
-pub(super) fn migrate(client: &mut Client) -> Result<(), LedgerError> {
+pub(in crate::ledger) fn migrate(client: &mut Client) -> Result<(), LedgerError> {
     let mut raced = 0;
     loop {
         let fault = match next_version(client) {

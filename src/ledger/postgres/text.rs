@@ -1,12 +1,16 @@
-//! SQL as the verbs write it, in PostgreSQL's words: `?1` becomes `$1`, and the
-//! index that SQLite is told to use is left out. What stands between quotes or in a
+//! SQL as the verbs write it, in PostgreSQL's words: `?1` becomes `$1`, one function
+//! has another name, and the index that SQLite is told to use is left out. What stands between quotes or in a
 //! comment stays as it is. This is no parser: it knows where a word begins.
 
 use std::borrow::Cow;
 
+/// Where a text stands in another one, here and there.
+const POSITION: (&str, &str) = ("instr", "strpos");
+
 /// The statement for PostgreSQL.
 pub(super) fn translated(sql: &str) -> Cow<'_, str> {
-    if !sql.contains('?') && !sql.to_ascii_uppercase().contains("INDEXED") {
+    let named = |word| sql.to_ascii_uppercase().contains(word);
+    if !sql.contains('?') && !named("INDEXED") && !sql.contains(POSITION.0) {
         return Cow::Borrowed(sql);
     }
     let mut made = String::with_capacity(sql.len());
@@ -30,7 +34,10 @@ pub(super) fn translated(sql: &str) -> Cow<'_, str> {
         } else {
             let word = rest.bytes().take_while(|byte| is_word(*byte)).count();
             let taken = word.max(first.len_utf8());
-            made.push_str(&rest[..taken]);
+            made.push_str(match &rest[..taken] {
+                name if name == POSITION.0 => POSITION.1,
+                other => other,
+            });
             rest = &rest[taken..];
         }
     }
@@ -88,6 +95,7 @@ mod tests {
             ("SELECT /* ?1 ' */ ?1", "SELECT /* ?1 ' */ $1"),
             ("SELECT 'ä?1ö' || ?1 || 'é'", "SELECT 'ä?1ö' || $1 || 'é'"),
             ("SELECT ?1 -- the last", "SELECT $1 -- the last"),
+            ("SELECT instr(a, 'instr')", "SELECT strpos(a, 'instr')"),
         ] {
             assert_eq!(translated(written), expected);
         }

@@ -44,7 +44,9 @@ impl Store {
         let destination = destination.to_owned();
         // Who serves on a copy took over from the lost ledger when it began;
         // otherwise the lost one may have been at work until now.
-        let served = self._lock.is_some() || schema::lock(&self.path).is_err();
+        let locked = |path| schema::lock(path).is_err();
+        // Of a server nobody can tell: then it counts as at work until now.
+        let served = self._lock.is_some() || self.home.file().is_some_and(locked);
         self.write(move |tx| tx.begin_adoption(&destination, served))
             .await
     }
@@ -107,9 +109,10 @@ impl Tx<'_> {
         self.run(
             "INSERT INTO attempts (payment, seq, call, amount, begun_at, deadline, ended_at, outcome)
              SELECT payment, seq, CASE state WHEN 'post_unknown' THEN 'post' ELSE 'delete' END,
-                    amount, min(?2, coalesce((SELECT max(begun_at) FROM attempts AS earlier
+                    amount, coalesce((SELECT CASE WHEN max(begun_at) < ?2 THEN max(begun_at)
+                                                  ELSE ?2 END FROM attempts AS earlier
                         WHERE earlier.payment = transactions.payment
-                              AND earlier.seq = transactions.seq AND call <> 'confirm'), ?2)),
+                              AND earlier.seq = transactions.seq AND call <> 'confirm'), ?2),
                     ?2, ?3, 'presumed'
              FROM transactions
              WHERE destination = ?1 AND state IN ('post_unknown', 'delete_unknown')",

@@ -79,7 +79,8 @@ impl Store {
     }
 
     fn pace(&self) -> Pace {
-        let (longest_ms, at_once) = match (self.shared.serving, schema::is_locked(&self.path)) {
+        let beside = self.home.file().is_none_or(schema::is_locked);
+        let (longest_ms, at_once) = match (self.shared.serving, beside) {
             (true, _) => (WITHIN_SERVE_MS, 1),
             (false, true) => (BESIDE_SERVE_MS, 1),
             (false, false) => (ALONE_MS, ROWS_MOST),
@@ -187,12 +188,12 @@ impl Tx<'_> {
         let desk = self.desk(from)?;
         let mut taken = RowsTaken::default();
         for row in kept.iter().flat_map(|chunk| &chunk.rows) {
-            self.run("SAVEPOINT one_row", [])?;
+            self.save("one_row")?;
             match self.batch(&desk, &[row]) {
                 Ok(recorded) => recorded.tell(&mut taken),
                 Err(error) if is_fault(&error) || self.is_lost() => return Err(error),
                 Err(error) => {
-                    self.run("ROLLBACK TO one_row", [])?;
+                    self.go_back("one_row")?;
                     taken.told.push(RowTold {
                         line: row.0,
                         outcome: Fate::Rejected,
@@ -200,7 +201,7 @@ impl Tx<'_> {
                     });
                 }
             }
-            self.run("RELEASE one_row", [])?;
+            self.let_go("one_row")?;
         }
         Ok(taken)
     }

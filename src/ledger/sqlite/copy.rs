@@ -24,7 +24,11 @@ const SET_META: &str = "INSERT INTO meta (name, value) VALUES (?1, ?2)
 impl Store {
     /// As [`crate::ledger::Ledger::back_up`].
     pub(in crate::ledger) async fn back_up(&self, file: &Path) -> Result<(), LedgerError> {
-        let (from, to) = (self.path.clone(), file.to_path_buf());
+        let from = self
+            .home
+            .only_file("a backup by this command")?
+            .to_path_buf();
+        let to = file.to_path_buf();
         let now = self.shared.clock.now();
         let copied = tokio::task::spawn_blocking(move || copy(&from, &to, now)).await;
         copied.unwrap_or_else(|_| Err(LedgerError::Unavailable("the copy was cut off".to_owned())))

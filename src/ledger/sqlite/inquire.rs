@@ -107,11 +107,12 @@ impl Tx<'_> {
                  raised_at, state, due_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'open', ?9)
              ON CONFLICT (source, kind, id, scope) DO UPDATE
-             SET raised = raised + 1, raised_for = excluded.raised_for, state = 'open',
+             SET raised = inquiries.raised + 1, raised_for = excluded.raised_for, state = 'open',
                  payment = coalesce(excluded.payment, inquiries.payment),
                  delivery = coalesce(inquiries.delivery, excluded.delivery), tries = 0,
                  raised_at = excluded.raised_at,
-                 due_at = min(coalesce(inquiries.due_at, excluded.due_at), excluded.due_at)",
+                 due_at = CASE WHEN inquiries.due_at < excluded.due_at THEN inquiries.due_at
+                               ELSE excluded.due_at END",
             params![
                 source_row,
                 scope,

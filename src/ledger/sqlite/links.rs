@@ -174,9 +174,9 @@ impl Tx<'_> {
              SET customer = excluded.customer,
                  amount = coalesce(excluded.amount, links.amount),
                  currency = coalesce(excluded.currency, links.currency),
-                 said_by = CASE WHEN links.customer IS excluded.customer
+                 said_by = CASE WHEN links.customer IS NOT DISTINCT FROM excluded.customer
                            THEN links.said_by ELSE excluded.said_by END,
-                 said_at = CASE WHEN links.customer IS excluded.customer
+                 said_at = CASE WHEN links.customer IS NOT DISTINCT FROM excluded.customer
                            THEN links.said_at ELSE excluded.said_at END",
             params![
                 source_row,

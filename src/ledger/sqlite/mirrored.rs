@@ -286,7 +286,7 @@ impl Tx<'_> {
             self.run(
                 "INSERT INTO mirror_reads (destination, kind, wanted) VALUES (?1, 'partners', 1)
                  ON CONFLICT (destination, kind) DO UPDATE SET wanted = 1
-                 WHERE wanted = 0 AND began_at IS NULL",
+                 WHERE mirror_reads.wanted = 0 AND mirror_reads.began_at IS NULL",
                 [destination],
             )?;
         }

@@ -16,6 +16,7 @@ mod copy;
 mod customers;
 mod days;
 mod export;
+mod home;
 mod imports;
 mod inquire;
 mod links;
@@ -52,17 +53,22 @@ mod what_if;
 mod writer;
 
 use std::fs::File;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 
-use super::{AllTerms, LedgerError, Opening, sqlite_path};
+use super::{AllTerms, LedgerError, Opening};
 use crate::day::Zone;
 use crate::time::{Clock, Time};
-use tx::{Conn, Tx};
+use home::{Home, Link};
+use tokio::sync::Semaphore;
+use tx::Tx;
 use writer::{Sort, Writer};
+
+/// Connections to a server that read at a time: a few of the hundred that it usually
+/// has for all replicas.
+const READERS_MOST: usize = 8;
 
 /// Connections kept for reading. Pages and commands read little; more would
 /// only hold more memory.
@@ -74,8 +80,10 @@ const COPY_PREFIX: &str = ".tributary-dry-run-";
 /// The store behind [`super::Ledger::Sqlite`].
 pub struct Store {
     writer: Writer,
-    readers: Mutex<Vec<Connection>>,
-    path: PathBuf,
+    readers: Mutex<Vec<Link>>,
+    /// How many may read at a time: a server has so many connections and no more.
+    reading: Semaphore,
+    home: Home,
     shared: Arc<Shared>,
     /// Held while the days of another zone are found from all payments.
     other_zones: tokio::sync::Mutex<()>,
@@ -129,18 +137,23 @@ impl Shared {
 }
 
 impl Store {
-    /// Opens, creates or migrates the file.
+    /// Opens, creates or migrates the ledger.
     ///
     /// # Errors
     /// One clear line.
     pub fn open(opening: Opening) -> Result<Store, LedgerError> {
-        let path = sqlite_path(&opening.url)?;
-        let serving = match opening.serve {
-            true => Some(schema::lock(&path)?),
-            false => None,
+        match Home::of(&opening.url)? {
+            Home::File(path) => Store::open_at(Home::File(path), opening),
+            server => home::aside(|| Store::open_at(server, opening)),
+        }
+    }
+
+    fn open_at(home: Home, opening: Opening) -> Result<Store, LedgerError> {
+        let serving = match home.file().filter(|_| opening.serve) {
+            Some(path) => Some(schema::lock(path)?),
+            None => None,
         };
-        let mut conn = schema::connect(&path)?;
-        schema::migrate(&mut conn)?;
+        let link = home.found(opening.serve)?;
         let shared = Arc::new(Shared {
             terms: opening.terms,
             zone: opening.report_zone,
@@ -150,12 +163,17 @@ impl Store {
             damaged: AtomicBool::new(false),
             broken: Mutex::default(),
         });
-        at_once(&mut conn, &shared, |tx| tx.make_ready(shared.serving))?;
-        let writer = Writer::start(conn, path.clone(), Arc::clone(&shared))?;
+        at_once(&link, &shared, |tx| tx.make_ready(shared.serving))?;
+        let writer = Writer::start(link, home.clone(), Arc::clone(&shared))?;
+        let readers_most = match home {
+            Home::File(_) => Semaphore::MAX_PERMITS,
+            Home::Server(_) => READERS_MOST,
+        };
         Ok(Store {
             writer,
             readers: Mutex::new(Vec::new()),
-            path,
+            reading: Semaphore::new(readers_most),
+            home,
             shared,
             other_zones: tokio::sync::Mutex::default(),
             left_at_ms: AtomicI64::default(),
@@ -165,7 +183,8 @@ impl Store {
 
     /// As [`super::Ledger::scratch`].
     pub(in crate::ledger) async fn scratch(&self) -> Result<super::Scratch, LedgerError> {
-        let (path, shared) = (self.path.clone(), Arc::clone(&self.shared));
+        let path = self.home.only_file("a dry run")?.to_path_buf();
+        let shared = Arc::clone(&self.shared);
         let copied = tokio::task::spawn_blocking(move || {
             let beside = path.parent().filter(|it| !it.as_os_str().is_empty());
             let folder = tempfile::Builder::new()
@@ -223,30 +242,31 @@ impl Store {
         &self,
         verb: impl FnOnce(&Tx<'_>) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
+        let closed = |_| LedgerError::Unavailable("nothing is read any more".to_owned());
+        let _turn = self.reading.acquire().await.map_err(closed)?;
         let kept = lock(&self.readers).pop();
-        let (path, shared) = (self.path.clone(), Arc::clone(&self.shared));
+        let (home, shared) = (self.home.clone(), Arc::clone(&self.shared));
         let work = move || {
-            let conn = match kept {
-                Some(conn) => conn,
-                None => schema::connect_to_read(&path)?,
+            let link = match kept.filter(|link| !link.has_ended()) {
+                Some(link) => link,
+                None => home.connect_to_read(shared.serving)?,
             };
-            let snapshot = conn.unchecked_transaction().map_err(classify)?;
-            let now = shared.clock.now();
-            let on = Conn::Sqlite(&snapshot);
-            let tx = Tx::new(on, &shared.terms, &shared.zone, now);
+            let conn = link.conn();
+            conn.begin_to_read()?;
+            let tx = Tx::new(conn, &shared.terms, &shared.zone, shared.clock.now());
             let answer = verb(&tx);
             shared.met_broken(tx.broken.into_inner());
-            drop(snapshot);
-            answer.map(|answer| (conn, answer))
+            conn.roll_back()?;
+            answer.map(|answer| (link, answer))
         };
         let joined = tokio::task::spawn_blocking(work).await;
         let read = joined
             .unwrap_or_else(|_| Err(LedgerError::Unavailable("a read was cut off".to_owned())));
         // A connection that failed is not kept.
-        let (conn, answer) = read.inspect_err(|error| self.shared.met(error))?;
+        let (link, answer) = read.inspect_err(|error| self.shared.met(error))?;
         let mut readers = lock(&self.readers);
         if readers.len() < READERS_KEPT {
-            readers.push(conn);
+            readers.push(link);
         }
         Ok(answer)
     }
@@ -271,25 +291,40 @@ impl Store {
         provider: &str,
         word: &str,
     ) -> Result<Option<Time>, LedgerError> {
-        let mut conn = schema::connect(&self.path)?;
-        at_once(&mut conn, &self.shared, |tx| {
-            tx.switched_at((source, provider), word, self.shared.serving)
-        })
+        let (home, shared) = (&self.home, &self.shared);
+        let look = || {
+            let link = home.connect(shared.serving)?;
+            at_once(&link, shared, |tx| {
+                tx.switched_at((source, provider), word, shared.serving)
+            })
+        };
+        match home {
+            Home::File(_) => look(),
+            Home::Server(_) => home::aside(look),
+        }
     }
 }
 
 /// Runs `verb` in a transaction of its own, before there is a writer or beside it.
 fn at_once<T>(
-    conn: &mut Connection,
+    link: &Link,
     shared: &Shared,
     verb: impl FnOnce(&Tx<'_>) -> Result<T, LedgerError>,
 ) -> Result<T, LedgerError> {
-    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let conn = link.conn();
+    conn.begin()?;
     let now = shared.clock.now();
-    let tx = Tx::new(Conn::Sqlite(&transaction), &shared.terms, &shared.zone, now);
-    let done = verb(&tx)?;
-    transaction.commit()?;
-    Ok(done)
+    match verb(&Tx::new(conn, &shared.terms, &shared.zone, now)) {
+        Ok(done) => {
+            conn.commit()?;
+            Ok(done)
+        }
+        Err(error) => {
+            // What failed is told; a rollback that fails changes nothing.
+            let _ = conn.roll_back();
+            Err(error)
+        }
+    }
 }
 
 /// A lock whose holder panicked is still good here: the values are replaced whole.

@@ -27,7 +27,10 @@ impl Tx<'_> {
         self.settle_zone(self.zone)?;
         self.fill_days_once()?;
         if serving {
-            self.free_claims()?;
+            // Claims of others who serve run out by themselves.
+            if !self.is_shared() {
+                self.free_claims()?;
+            }
             self.set_meta(SERVED_AT, &self.now.ms().to_string())?;
         }
         Ok(())

@@ -114,7 +114,7 @@ impl Tx<'_> {
         }
         let deliveries = self.all(
             "SELECT name, status, count(*) + sum(resends) FROM deliveries JOIN sources USING (source)
-             GROUP BY source, status",
+             GROUP BY source, name, status",
             [],
             |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)),
         )?;

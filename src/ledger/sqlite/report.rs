@@ -25,8 +25,17 @@ const PAGE: i64 = 1_000;
 
 /// Payments of a state, up to a limit: of each source by its index.
 const OPEN_IN_STATE: &str = "SELECT count(*) FROM (
-         SELECT 1 FROM sources CROSS JOIN payments INDEXED BY payments_by_source USING (source)
-         WHERE state = ?1 LIMIT ?2)";
+         SELECT 1 FROM sources
+         CROSS JOIN payments INDEXED BY payments_by_source
+         WHERE payments.source = sources.source AND state = ?1 LIMIT ?2) AS open";
+
+/// The calls before one, the newest first, and whom they were made to.
+const NEWEST_CALLS: &str = "SELECT attempt, begun_at, transactions.destination
+     FROM attempts CROSS JOIN transactions
+     WHERE transactions.payment = attempts.payment AND transactions.seq = attempts.seq
+           AND attempt < ?1 ORDER BY attempt DESC LIMIT ?2";
+/// More than a destination is called in a moment, and little to read.
+const CALLS_AT_ONCE: u16 = 200;
 
 /// The states in which something is still to come.
 const OPEN: [State; 5] = [
@@ -414,15 +423,24 @@ impl Tx<'_> {
     /// The calls and read-backs begun since then: looked at from the newest on,
     /// and no further than needed.
     fn calls_since(&self, destination: &str, since: Time) -> Result<i64, LedgerError> {
-        let newest_first = "SELECT begun_at, destination = ?1
-             FROM attempts CROSS JOIN transactions USING (payment, seq) ORDER BY attempt DESC";
-        let mut calls = 0;
-        self.each(newest_first, [destination], |row| {
-            let recent = row.get::<_, i64>(0)? >= since.ms();
-            calls += i64::from(recent && row.get::<_, bool>(1)?);
-            Ok(recent)
-        })?;
-        Ok(calls)
+        let (mut calls, mut before) = (0, i64::MAX);
+        loop {
+            let page = self.all(NEWEST_CALLS, params![before, CALLS_AT_ONCE], |row| {
+                Ok((row.get(0)?, Time(row.get(1)?), row.get::<_, String>(2)?))
+            })?;
+            let recent = page
+                .iter()
+                .take_while(|(_, begun_at, _)| *begun_at >= since);
+            let (mut seen, whole) = (0, page.len());
+            for (attempt, _, whose) in recent {
+                before = *attempt;
+                seen += 1;
+                calls += i64::from(whose == destination);
+            }
+            if seen < whole || whole < usize::from(CALLS_AT_ONCE) {
+                return Ok(calls);
+            }
+        }
     }
 }
 

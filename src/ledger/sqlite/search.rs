@@ -35,7 +35,7 @@ pub(super) const BY_CLUE: &str = "SELECT payment FROM
     (SELECT payment, value FROM clues
      WHERE value >= ?1 AND value < ?2 AND field <> 'import.customer_key'
      ORDER BY value LIMIT ?3) AS found
-    WHERE ?4 OR value = ?1 OR value NOT LIKE '%@%'";
+    WHERE ?4 = 1 OR value = ?1 OR value NOT LIKE '%@%'";
 
 /// Customer keys at one destination that begin like this; the whole key is read
 /// otherwise.
@@ -43,7 +43,7 @@ pub(super) const BY_CUSTOMER: &str = "SELECT payment FROM
     (SELECT payment, customer FROM payments INDEXED BY payments_by_customer
      WHERE destination = ?4 AND customer > ?1 AND customer < ?2
      ORDER BY customer LIMIT ?3) AS found
-    WHERE ?5 OR customer NOT LIKE '%@%'";
+    WHERE ?5 = 1 OR customer NOT LIKE '%@%'";
 
 /// Keys of transactions at one destination.
 pub(super) const BY_KEY: &str = "SELECT payment FROM transactions

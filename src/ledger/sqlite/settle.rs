@@ -57,8 +57,8 @@ impl Tx<'_> {
         let again_at = self.again_at(&before, outcome, dice)?;
         self.run(
             "UPDATE payments SET claim = NULL, turn = ?2, due_at = ?3, last_try_at = ?4,
-                 tries = CASE WHEN ?5 THEN 0 ELSE tries + 1 END,
-                 patience_used = CASE WHEN ?5 THEN 0 ELSE patience_used END
+                 tries = CASE WHEN ?5 = 1 THEN 0 ELSE tries + 1 END,
+                 patience_used = CASE WHEN ?5 = 1 THEN 0 ELSE patience_used END
              WHERE payment = ?1",
             params![
                 claim.payment,

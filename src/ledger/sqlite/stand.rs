@@ -261,9 +261,9 @@ impl Tx<'_> {
                  JOIN sources ON sources.source = theirs.source
                  WHERE ours.payment = ?1 AND ours.money = 1
                        AND theirs.destination = ?2 AND theirs.gross > 0
-                       AND CASE WHEN ?3 = EXISTS (SELECT 1 FROM transactions
-                                                  WHERE transactions.payment = theirs.payment)
-                                THEN theirs.payment < ours.payment ELSE NOT ?3 END
+                       AND CASE WHEN (?3 = 1) = EXISTS (SELECT 1 FROM transactions
+                                    WHERE transactions.payment = theirs.payment)
+                                THEN theirs.payment < ours.payment ELSE ?3 = 0 END
                  LIMIT 1"
             );
             let place = params![row.payment, row.destination, begun];

@@ -23,13 +23,13 @@ const ASKED_AT_ONCE: usize = 128;
 /// Payments by their ids.
 const PAYMENTS: &str = "SELECT payment_id FROM payments WHERE source = ?1 AND payment_id";
 /// Other payments with the same money.
-const ALIASES: &str = "SELECT id FROM aliases WHERE ?1 = ?1 AND money = 1 AND id";
+const ALIASES: &str = "SELECT id FROM aliases WHERE ?1 > 0 AND money = 1 AND id";
 /// The same, told by a billing system.
 const GATEWAYS: &str = "SELECT id FROM aliases INDEXED BY aliases_gateway
-    WHERE ?1 = ?1 AND kind = 'gateway' AND id";
+    WHERE ?1 > 0 AND kind = 'gateway' AND id";
 /// Reversals that wait for one of the ids.
 const REFERENCES: &str = "SELECT ref_id FROM facts INDEXED BY facts_by_reference
-    WHERE ?1 = ?1 AND ref_id IS NOT NULL AND ref_id";
+    WHERE ?1 > 0 AND ref_id IS NOT NULL AND ref_id";
 /// Stand-ins for a payment by one of the ids.
 const STAND_INS: &str = "SELECT payment_id FROM payments INDEXED BY payments_stand_ins
     WHERE source = ?1 AND reference = 1 AND payment_id";

@@ -9,7 +9,8 @@ use rusqlite::Connection;
 
 use crate::day::Zone;
 use crate::ledger::book::{SourceTerms, State};
-use crate::ledger::sql::{Params, Row, params, unexpected};
+use crate::ledger::postgres::Client;
+use crate::ledger::sql::{Params, Row, Value, params, unexpected};
 use crate::ledger::{AllTerms, LedgerError};
 use crate::plan::{Customer, CustomerBy};
 use crate::time::Time;
@@ -19,6 +20,69 @@ use crate::time::Time;
 pub(super) enum Conn<'a> {
     /// A file.
     Sqlite(&'a Connection),
+    /// A server, which others may be connected to as well.
+    Postgres(&'a RefCell<Client>),
+}
+
+/// All who write take this row first, so that the writers of all replicas run one
+/// after another, as those of a file do.
+const WRITER: &str = "SELECT value FROM meta WHERE name = 'writer' FOR UPDATE";
+
+impl Conn<'_> {
+    /// Begins a transaction that writes: nobody else does until it ends.
+    pub(super) fn begin(self) -> Result<(), LedgerError> {
+        match self {
+            Conn::Sqlite(conn) => Ok(conn.execute_batch("BEGIN IMMEDIATE")?),
+            Conn::Postgres(client) => {
+                let mut client = client.borrow_mut();
+                client.queue_batch("BEGIN ISOLATION LEVEL READ COMMITTED")?;
+                client.query(WRITER, &[]).map(|_| ())
+            }
+        }
+    }
+
+    /// Begins a snapshot to read.
+    pub(super) fn begin_to_read(self) -> Result<(), LedgerError> {
+        match self {
+            Conn::Sqlite(conn) => Ok(conn.execute_batch("BEGIN")?),
+            Conn::Postgres(client) => client
+                .borrow_mut()
+                .queue_batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
+        }
+    }
+
+    /// Ends a transaction and keeps what it wrote.
+    pub(super) fn commit(self) -> Result<(), LedgerError> {
+        match self {
+            Conn::Sqlite(conn) => Ok(conn.execute_batch("COMMIT")?),
+            Conn::Postgres(client) => client.borrow_mut().commit(),
+        }
+    }
+
+    /// Ends a transaction and takes back what it wrote.
+    pub(super) fn roll_back(self) -> Result<(), LedgerError> {
+        match self {
+            Conn::Sqlite(conn) => Ok(conn.execute_batch("ROLLBACK")?),
+            Conn::Postgres(client) => client.borrow_mut().roll_back("ROLLBACK"),
+        }
+    }
+
+    /// Whether the store took the whole transaction back, as it does on some errors.
+    pub(super) fn is_lost(self) -> bool {
+        match self {
+            Conn::Sqlite(conn) => conn.is_autocommit(),
+            Conn::Postgres(client) => client.borrow_mut().is_lost(),
+        }
+    }
+
+    /// How much was written so far. A server's transaction has always written: it
+    /// holds the writer's row.
+    pub(super) fn changes(self, before: u64) -> u64 {
+        match self {
+            Conn::Sqlite(conn) => conn.total_changes(),
+            Conn::Postgres(_) => before + 1,
+        }
+    }
 }
 
 /// One transaction, or one snapshot for reading.
@@ -147,6 +211,15 @@ impl<'a> Tx<'a> {
                 }
                 Ok(())
             }
+            Conn::Postgres(client) => {
+                let rows = client.borrow_mut().query(sql, &values(&params)?)?;
+                for row in &rows {
+                    if !read(&Row::Postgres(row))? {
+                        break;
+                    }
+                }
+                Ok(())
+            }
         }
     }
 
@@ -158,6 +231,7 @@ impl<'a> Tx<'a> {
                 bind(&mut statement, &params)?;
                 Ok(statement.raw_execute()?)
             }
+            Conn::Postgres(client) => client.borrow_mut().execute(sql, &values(&params)?),
         }
     }
 
@@ -165,20 +239,27 @@ impl<'a> Tx<'a> {
     pub(super) fn insert(
         &self,
         sql: &str,
-        _number: &str,
+        number: &str,
         params: impl Params,
     ) -> Result<i64, LedgerError> {
-        let inserted = self.run(sql, params)?;
-        match self.conn {
-            Conn::Sqlite(conn) if inserted == 1 => Ok(conn.last_insert_rowid()),
-            Conn::Sqlite(_) => Err(unexpected("a row that was not inserted")),
-        }
+        let inserted = match self.conn {
+            Conn::Sqlite(conn) => {
+                let inserted = self.run(sql, params)?;
+                (inserted == 1).then(|| conn.last_insert_rowid())
+            }
+            Conn::Postgres(_) => {
+                let sql = format!("{sql} RETURNING {number}");
+                self.one(&sql, params, |row| row.get(0))?
+            }
+        };
+        inserted.ok_or_else(|| unexpected("a row that was not inserted"))
     }
 
     /// The condition that a column has a character that is none of these.
     pub(super) fn holds_other_than(&self, column: &str, characters: &str) -> String {
         match self.conn {
             Conn::Sqlite(_) => format!("{column} GLOB '*[^{characters}]*'"),
+            Conn::Postgres(_) => format!("{column} ~ '[^{characters}]'"),
         }
     }
 
@@ -190,14 +271,45 @@ impl<'a> Tx<'a> {
                 conn.pragma_update(None, "wal_autocheckpoint", log_pages)?;
                 Ok(())
             }
+            Conn::Postgres(_) => Ok(()),
         }
     }
 
     /// Whether the store took the whole transaction back, as it does on some errors.
     pub(super) fn is_lost(&self) -> bool {
+        self.conn.is_lost()
+    }
+
+    /// Marks a place to come back to.
+    pub(super) fn save(&self, name: &str) -> Result<(), LedgerError> {
+        self.place("SAVEPOINT", name)
+    }
+
+    /// Forgets the place and keeps what was done since.
+    pub(super) fn let_go(&self, name: &str) -> Result<(), LedgerError> {
+        self.place("RELEASE SAVEPOINT", name)
+    }
+
+    fn place(&self, word: &str, name: &str) -> Result<(), LedgerError> {
+        let sql = format!("{word} {name}");
         match self.conn {
-            Conn::Sqlite(conn) => conn.is_autocommit(),
+            Conn::Sqlite(_) => self.run(&sql, []).map(|_| ()),
+            Conn::Postgres(client) => client.borrow_mut().queue_batch(&sql),
         }
+    }
+
+    /// Takes back what was done since the place.
+    pub(super) fn go_back(&self, name: &str) -> Result<(), LedgerError> {
+        let sql = format!("ROLLBACK TO SAVEPOINT {name}");
+        match self.conn {
+            Conn::Sqlite(_) => self.run(&sql, []).map(|_| ()),
+            Conn::Postgres(client) => client.borrow_mut().roll_back(&sql),
+        }
+    }
+
+    /// Whether others may serve on the same ledger.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self.conn, Conn::Postgres(_))
     }
 
     /// A payment by its row.
@@ -247,6 +359,10 @@ fn read_payment(row: &Row<'_>) -> Result<PaymentRow, LedgerError> {
         failed_why: row.get(19)?,
         booked: row.get(20)?,
     })
+}
+
+fn values(params: &impl Params) -> Result<Vec<Value<'_>>, LedgerError> {
+    (0..params.count()).map(|at| params.at(at)).collect()
 }
 
 fn bind(statement: &mut rusqlite::Statement<'_>, params: &impl Params) -> Result<(), LedgerError> {

@@ -23,7 +23,7 @@ impl Tx<'_> {
     fn link_dry_run(&self, links: &[NewLink], word: &Word) -> Result<WhatIf, LedgerError> {
         let mut what_if = WhatIf::default();
         let mut touched = BTreeSet::new();
-        self.run("SAVEPOINT what_if", [])?;
+        self.save("what_if")?;
         for link in links {
             match self.link(link, word) {
                 Ok((linked, payments)) => {
@@ -46,8 +46,8 @@ impl Tx<'_> {
             touched.iter().map(|payment| tx.view(*payment)).collect()
         };
         let after = views(self)?;
-        self.run("ROLLBACK TO what_if", [])?;
-        self.run("RELEASE what_if", [])?;
+        self.go_back("what_if")?;
+        self.let_go("what_if")?;
         let before = views(self)?;
         for (before, after) in before.into_iter().zip(after) {
             what_if.add(Moved::of(before, after));

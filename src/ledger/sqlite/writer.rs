@@ -6,15 +6,14 @@
 //! opened afresh. While there is trouble the thread tries by itself whether
 //! writing works again. It repairs nothing: a damaged file stays closed.
 
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rusqlite::Connection;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
+use super::home::{Home, Link};
 use super::tx::{Conn, Tx};
 use super::{Shared, is_fault, lock, schema};
 use crate::ledger::LedgerError;
@@ -74,17 +73,19 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread on `conn`.
+    /// Starts the thread on `link`.
     pub(super) fn start(
-        conn: Connection,
-        path: PathBuf,
+        link: Link,
+        home: Home,
         shared: Arc<Shared>,
     ) -> Result<Writer, LedgerError> {
-        schema::be_brief(&conn, shared.serving)?;
+        if let Link::File(conn) = &link {
+            schema::be_brief(conn, shared.serving)?;
+        }
         let (sender, commands) = mpsc::channel(WAITING_MOST);
         let thread = std::thread::Builder::new()
             .name("ledger-writer".to_owned())
-            .spawn(move || write_all(conn, &path, &shared, commands))
+            .spawn(move || write_all(link, &home, &shared, commands))
             .map_err(|error| LedgerError::Unusable(format!("no thread to write with: {error}")))?;
         Ok(Writer {
             sender: Mutex::new(Some(sender)),
@@ -136,19 +137,14 @@ impl Writer {
     }
 }
 
-fn write_all(
-    conn: Connection,
-    path: &Path,
-    shared: &Shared,
-    mut commands: mpsc::Receiver<Command>,
-) {
+fn write_all(link: Link, home: &Home, shared: &Shared, mut commands: mpsc::Receiver<Command>) {
     let _guard = Ended(shared);
-    let ours = schema::identity(path);
-    let mut open = Some(conn);
+    let ours = home.file().and_then(schema::identity);
+    let mut open = Some(link);
     while let Some(waiting) = next_batch(&mut commands, shared) {
         for mut batch in apart(waiting) {
             let tried =
-                usable(&mut open, path, ours, shared).map(|conn| commit(conn, shared, &mut batch));
+                usable(&mut open, home, ours, shared).map(|conn| commit(conn, shared, &mut batch));
             let (answers, ended) = match tried {
                 Ok((answers, Err(error))) => {
                     // A connection that failed a commit is not trusted again.
@@ -213,24 +209,29 @@ fn next_batch(commands: &mut mpsc::Receiver<Command>, shared: &Shared) -> Option
 /// The connection to write by, opened again after a fault. A file that was
 /// moved away or replaced is not written to: what is put into it would be gone.
 fn usable<'a>(
-    open: &'a mut Option<Connection>,
-    path: &Path,
+    open: &'a mut Option<Link>,
+    home: &Home,
     ours: Option<schema::Identity>,
     shared: &Shared,
-) -> Result<&'a Connection, LedgerError> {
+) -> Result<Conn<'a>, LedgerError> {
     if shared.is_damaged() {
         return Err(LedgerError::Damaged);
     }
-    if schema::identity(path) != ours {
+    if home.file().and_then(schema::identity) != ours {
         return Err(LedgerError::Unavailable(
             "the ledger's file was moved, removed or replaced; put it back or start again"
                 .to_owned(),
         ));
     }
-    match open {
-        Some(conn) => Ok(conn),
-        None => Ok(open.insert(schema::reopen(path, shared.serving)?)),
+    if let Some(Link::Server(client)) = open
+        && client.borrow_mut().is_lost()
+    {
+        *open = None;
     }
+    Ok(match open {
+        Some(link) => link.conn(),
+        None => open.insert(home.reconnect(shared.serving)?).conn(),
+    })
 }
 
 /// Only a commit that wrote proves that writing works.
@@ -261,7 +262,7 @@ impl Drop for Ended<'_> {
 /// Runs a batch in one transaction and leaves in it what never ran. True where
 /// something was written.
 fn commit(
-    conn: &Connection,
+    conn: Conn<'_>,
     shared: &Shared,
     batch: &mut Vec<Command>,
 ) -> (Vec<Answer>, Result<bool, LedgerError>) {
@@ -269,19 +270,14 @@ fn commit(
     let deliveries = batch.iter().filter(delivers).count();
     let begun = shared.clock.read();
     let mut answers = Vec::with_capacity(batch.len());
-    let changes = conn.total_changes();
+    let changes = conn.changes(0);
     let ended = (|| {
-        conn.execute_batch("BEGIN IMMEDIATE")?;
+        conn.begin()?;
+        let tx = Tx::new(conn, &shared.terms, &shared.zone, shared.clock.now());
         if lock(&shared.trouble).is_some() {
             // While there is trouble every batch tries to write.
-            conn.execute(PROBE, [shared.clock.now().to_string()])?;
+            tx.run(PROBE, [shared.clock.now().to_string()])?;
         }
-        let tx = Tx::new(
-            Conn::Sqlite(conn),
-            &shared.terms,
-            &shared.zone,
-            shared.clock.now(),
-        );
         let mut keep = true;
         for command in batch.drain(..) {
             match command.sort {
@@ -289,12 +285,16 @@ fn commit(
                 _ => in_savepoint(&tx, command.run, &mut answers)?,
             }
         }
-        conn.execute_batch(if keep { "COMMIT" } else { "ROLLBACK" })?;
+        if keep {
+            conn.commit()?
+        } else {
+            conn.roll_back()?
+        }
         Ok::<(), LedgerError>(())
     })();
-    if ended.is_err() && !conn.is_autocommit() {
+    if ended.is_err() && !conn.is_lost() {
         // The batch is lost either way; a rollback that fails changes nothing.
-        let _ = conn.execute_batch("ROLLBACK");
+        let _ = conn.roll_back();
     }
     let elapsed = shared.clock.read().boot_ms - begun.boot_ms;
     if deliveries > 0 {
@@ -303,12 +303,12 @@ fn commit(
         metrics::histogram!(crate::metrics::COMMIT_SECONDS)
             .record(crate::metrics::milliseconds(elapsed));
     }
-    (answers, ended.map(|()| conn.total_changes() > changes))
+    (answers, ended.map(|()| conn.changes(changes) > changes))
 }
 
 /// Runs one command and leaves how to answer it; an error here is the whole batch's.
 fn in_savepoint(tx: &Tx<'_>, command: Run, answers: &mut Vec<Answer>) -> Result<(), LedgerError> {
-    tx.run("SAVEPOINT command", [])?;
+    tx.save("command")?;
     let (fate, answer) = command(Ok(tx));
     answers.push(answer);
     match fate {
@@ -316,11 +316,11 @@ fn in_savepoint(tx: &Tx<'_>, command: Run, answers: &mut Vec<Answer>) -> Result<
         // Some errors roll the whole transaction back: then nothing of it stands.
         _ if tx.is_lost() => return Err(lost()),
         Fate::TakeBack => {
-            tx.run("ROLLBACK TO command", [])?;
+            tx.go_back("command")?;
         }
         Fate::Keep => {}
     }
-    tx.run("RELEASE command", [])?;
+    tx.let_go("command")?;
     Ok(())
 }
 

@@ -61,7 +61,9 @@ fn why(result: Result<(), LedgerError>) -> String {
 /// What a pragma of one connection makes of the disk, until it is opened again.
 async fn pragma(store: &Store, name: &'static str, value: i64) {
     let set = move |tx: &Tx<'_>| {
-        let Conn::Sqlite(conn) = tx.conn;
+        let Conn::Sqlite(conn) = tx.conn else {
+            panic!("a file")
+        };
         conn.pragma_update_and_check(None, name, value, |_| Ok(()))
             .or_else(|error| match error {
                 rusqlite::Error::QueryReturnedNoRows => Ok(()),
@@ -149,7 +151,9 @@ async fn a_commit_is_synced_before_it_is_answered_also_after_a_fault() {
     let store = open(&dir.path().join("ledger.db"));
     let settings = |tx: &Tx<'_>| {
         let read = |name| {
-            let Conn::Sqlite(conn) = tx.conn;
+            let Conn::Sqlite(conn) = tx.conn else {
+                panic!("a file")
+            };
             conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0))
         };
         Ok((read("synchronous")?, read("foreign_keys")?))
