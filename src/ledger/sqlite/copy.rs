@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::opening::SERVED_AT;
+use super::opening::{SERVED_AT, SET_META};
 use super::tx::Tx;
 use super::{LedgerError, Store, classify, schema};
 use crate::ledger::sql::params;
@@ -17,9 +17,6 @@ use crate::time::Time;
 
 /// When the copy was made, in milliseconds; stands in copies only.
 const COPIED_AT: &str = "copied_at";
-
-const SET_META: &str = "INSERT INTO meta (name, value) VALUES (?1, ?2)
-    ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 
 impl Store {
     /// As [`crate::ledger::Ledger::back_up`].
@@ -48,15 +45,16 @@ impl Tx<'_> {
     /// When the copy was made, where a destination must not be called because
     /// this is one.
     pub(super) fn copied_at(&self, destination: &str) -> Result<Option<Time>, LedgerError> {
+        // Of a ledger that is no copy, which is nearly every one, nothing more is asked.
+        let Some(copied_at) = self.meta_time(COPIED_AT)? else {
+            return Ok(None);
+        };
         let adopted: Option<i64> = self.one(
             "SELECT 1 FROM destinations WHERE name = ?1 AND adopted_at IS NOT NULL",
             [destination],
             |row| row.get(0),
         )?;
-        match adopted {
-            Some(_) => Ok(None),
-            None => self.meta_time(COPIED_AT),
-        }
+        Ok(adopted.is_none().then_some(copied_at))
     }
 
     /// Whether a destination must not be called.

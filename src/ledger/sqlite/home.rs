@@ -15,7 +15,7 @@ use crate::ledger::postgres::{self, Client, Limits};
 use crate::ledger::{LedgerError, sqlite_path};
 
 /// How a URL of a server begins.
-pub(super) const SERVERS: [&str; 2] = ["postgres://", "postgresql://"];
+const SERVERS: [&str; 2] = ["postgres://", "postgresql://"];
 
 /// Where a ledger is.
 #[derive(Clone)]

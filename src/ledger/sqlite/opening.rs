@@ -17,6 +17,10 @@ const DAYS_FILLED: &str = "days_filled";
 /// When somebody last began to serve, in milliseconds.
 pub(super) const SERVED_AT: &str = "served_at";
 
+/// Sets a value that is not money's.
+pub(super) const SET_META: &str = "INSERT INTO meta (name, value) VALUES (?1, ?2)
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+
 const NAME_SOURCE: &str = "INSERT INTO sources (name, provider, first_seen)
     VALUES (?1, ?2, coalesce(CAST(?3 AS BIGINT), 0)) ON CONFLICT (name) DO NOTHING";
 
@@ -44,11 +48,7 @@ impl Tx<'_> {
     }
 
     pub(super) fn set_meta(&self, name: &str, value: &str) -> Result<(), LedgerError> {
-        self.run(
-            "INSERT INTO meta (name, value) VALUES (?1, ?2)
-             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            params![name, value],
-        )?;
+        self.run(SET_META, [name, value])?;
         Ok(())
     }
 
