@@ -159,8 +159,7 @@ pub(super) fn verdict(answer: &Answer, asked: Asked<'_>, secrets: &[&str]) -> Ou
             status,
         },
         (408, _) => Outcome::Unknown { why: TIMED_OUT },
-        (409, Asked::Post(_)) => Outcome::Repeated,
-        (409, Asked::Delete) => Outcome::Unknown { why: CONFLICT },
+        (409, Asked::Post(_) | Asked::Delete) => conflict(asked),
         (400..=499, _) => refused(answer, asked, secrets),
         (500..=599, _) => Outcome::Unknown { why: SERVER },
         _ => Outcome::Unknown { why: ODD_STATUS },
@@ -220,17 +219,22 @@ fn another_customer(shown: &Shown, sent: &NewTransaction) -> bool {
     }
 }
 
+/// What is there already: a post's own key; of a delete nobody can tell.
+fn conflict(asked: Asked<'_>) -> Outcome {
+    match asked {
+        Asked::Post(_) => Outcome::Repeated,
+        _ => Outcome::Unknown { why: CONFLICT },
+    }
+}
+
 /// A definite no, unless it may be the no of a second post.
 fn refused(answer: &Answer, asked: Asked<'_>, secrets: &[&str]) -> Outcome {
     let Content::Whole(bytes) = &answer.content else {
         return Outcome::Unknown { why: INCOMPLETE };
     };
-    match asked {
-        Asked::Post(_) if speaks_of_a_duplicate(bytes) => return Outcome::Repeated,
-        Asked::Delete if speaks_of_a_duplicate(bytes) => {
-            return Outcome::Unknown { why: CONFLICT };
-        }
-        _ => {}
+    let writes_a_row = matches!(asked, Asked::Post(_) | Asked::Delete);
+    if writes_a_row && speaks_of_a_duplicate(bytes) {
+        return conflict(asked);
     }
     let body: Value = serde_json::from_slice(bytes).unwrap_or_default();
     let message = text(&body["message"])

@@ -106,14 +106,8 @@ impl Tx<'_> {
     }
 
     /// True where the last call that may have posted a row was a lost ledger's.
-    pub(super) fn is_presumed(&self, (payment, seq): (i64, u32)) -> Result<bool, LedgerError> {
-        let last: Option<Option<String>> = self.one(
-            "SELECT outcome FROM attempts WHERE payment = ?1 AND seq = ?2 AND call = 'post'
-             ORDER BY attempt DESC LIMIT 1",
-            params![payment, seq],
-            |row| row.get(0),
-        )?;
-        Ok(last.flatten().is_some_and(|outcome| outcome == "presumed"))
+    pub(super) fn is_presumed(&self, place: (i64, u32)) -> Result<bool, LedgerError> {
+        Ok(self.last_post(place)?.as_deref() == Some("presumed"))
     }
 
     /// The payments of a destination of which nothing is to be posted and nothing

@@ -309,13 +309,22 @@ impl Tx<'_> {
 
     /// Whether the last post of a row was answered by its key being there already.
     fn was_repeated(&self, before: &PaymentRow, asked: &Asked) -> Result<bool, LedgerError> {
-        let outcome: Option<Option<String>> = self.one(
-            "SELECT outcome FROM attempts
-             WHERE payment = ?1 AND seq = ?2 AND call = 'post' ORDER BY attempt DESC LIMIT 1",
-            params![before.payment, asked.seq],
+        let last = self.last_post((before.payment, asked.seq))?;
+        Ok(last.as_deref() == Some(destination::Outcome::Repeated.name()))
+    }
+
+    /// How the last post of a row ended, if it did.
+    pub(super) fn last_post(
+        &self,
+        (payment, seq): (i64, u32),
+    ) -> Result<Option<String>, LedgerError> {
+        let last: Option<Option<String>> = self.one(
+            "SELECT outcome FROM attempts WHERE payment = ?1 AND seq = ?2 AND call = 'post'
+             ORDER BY attempt DESC LIMIT 1",
+            params![payment, seq],
             |row| row.get(0),
         )?;
-        Ok(outcome.flatten().as_deref() == Some(destination::Outcome::Repeated.name()))
+        Ok(last.flatten())
     }
 
     /// The next read-back: soon at first, and surely at the moment from which
