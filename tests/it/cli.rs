@@ -619,12 +619,12 @@ async fn a_service_is_alone_on_its_ledger_and_ends_when_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_end_under_load_keeps_every_answer_and_waits_for_no_slow_destination() {
     let mut folder = Folder::new().await;
-    // Fixed addresses: the second one finds them taken.
-    for name in ["PUBLIC", "ADMIN"] {
-        let at = format!("127.0.0.1:{}", crate::world::free_port());
-        folder.set(&format!("TRIBUTARY__HTTP__{name}"), &at);
-    }
     let running = folder.serve().await;
+    // The second one finds them taken.
+    for (name, at) in [("PUBLIC", &running.public), ("ADMIN", &running.admin)] {
+        let at = at.trim_start_matches("http://");
+        folder.set(&format!("TRIBUTARY__HTTP__{name}"), at);
+    }
     let second = folder.expect(1, &["serve"]);
     assert_eq!(second.err.lines().count(), 1, "{second:?}");
     assert!(

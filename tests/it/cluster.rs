@@ -34,6 +34,8 @@ pub const PASSWORD: &str = "hush-hush";
 /// How often and after what pause a server that starts is asked whether it is up.
 const TRIES: u32 = 600;
 const PAUSE: Duration = Duration::from_millis(50);
+/// How many free ports are tried.
+const PORTS_TRIED: u32 = 5;
 /// Connections of all tests that run at the same time.
 const CONNECTIONS: &str = "max_connections=300";
 
@@ -68,18 +70,33 @@ impl Cluster {
         initdb.args(["--auth-local=trust", "--auth-host=scram-sha-256"]);
         initdb.arg("--pwfile").arg(&password);
         ran(initdb.stdout(Stdio::null()));
-        let made = Cluster {
+        let mut made = Cluster {
             folder,
-            port: free_port(),
+            port: 0,
             settings: settings.iter().map(|it| (*it).to_owned()).collect(),
             running: Mutex::new(None),
         };
-        made.resume();
-        made
+        // A port that was free may be somebody else's by the time the server takes it.
+        for _ in 0..PORTS_TRIED {
+            made.port = free_port();
+            match made.try_resume() {
+                Ok(()) => return made,
+                Err(log) if log.contains("Address already in use") => {}
+                Err(log) => panic!("no PostgreSQL: {log}"),
+            }
+        }
+        panic!("no port for a PostgreSQL: {}", made.log());
     }
 
     /// Starts the server again.
     pub fn resume(&self) {
+        if let Err(log) = self.try_resume() {
+            panic!("no PostgreSQL: {log}");
+        }
+    }
+
+    /// Starts the server; where it ends at once or does not answer, its log.
+    fn try_resume(&self) -> Result<(), String> {
         let mut server = program("postgres", self.folder.path());
         server.arg("-D").arg(self.data());
         server.arg("-p").arg(self.port.to_string());
@@ -99,13 +116,15 @@ impl Cluster {
         *lock(&self.running) = Some(server.spawn().unwrap());
         for _ in 0..TRIES {
             let ended = lock(&self.running).as_mut().unwrap().try_wait().unwrap();
-            assert!(ended.is_none(), "no PostgreSQL: {}", self.log());
+            if ended.is_some() {
+                return Err(self.log());
+            }
             if run(&self.url("postgres"), "SELECT 1").is_ok() {
-                return;
+                return Ok(());
             }
             std::thread::sleep(PAUSE);
         }
-        panic!("PostgreSQL does not start: {}", self.log());
+        Err(self.log())
     }
 
     /// Ends the server at once, as a crash does: nothing is written any more, and the

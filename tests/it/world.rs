@@ -36,14 +36,6 @@ pub struct World {
     events: u64,
 }
 
-pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
-
 pub fn env() -> Env {
     Env::of([
         ("HOOK", SECRET),
@@ -92,8 +84,8 @@ impl World {
             [ledger]
             url = "sqlite:{}"
             [http]
-            public = "127.0.0.1:{}"
-            admin = "127.0.0.1:{}"
+            public = "127.0.0.1:0"
+            admin = "127.0.0.1:0"
             tokens = [
               {{ name = "ops", role = "operator", token = {{ env = "OPS" }} }},
               {{ name = "view", role = "viewer", token = {{ env = "VIEW" }} }},
@@ -119,8 +111,6 @@ impl World {
             {source}
             "#,
             dir.path().join("ledger.db").display(),
-            free_port(),
-            free_port(),
         );
         let mut world = World {
             sandbox,
