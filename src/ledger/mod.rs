@@ -27,6 +27,7 @@ pub mod rows;
 mod sql;
 mod sqlite;
 mod state;
+mod store;
 pub mod story;
 mod turn;
 pub mod unattributed;
@@ -79,10 +80,7 @@ pub enum LedgerError {
 
 /// The ledger of a running program.
 #[derive(Clone)]
-pub enum Ledger {
-    /// One file.
-    Sqlite(Arc<sqlite::Store>),
-}
+pub struct Ledger(Arc<store::Store>);
 
 /// A ledger to try something on; it goes when this does.
 pub struct Scratch {
@@ -135,12 +133,11 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Unusable`] with one clear line.
     pub fn open(opening: Opening) -> Result<Ledger, LedgerError> {
-        Ok(Ledger::Sqlite(Arc::new(sqlite::Store::open(opening)?)))
+        Ok(Ledger(Arc::new(store::Store::open(opening)?)))
     }
 
-    fn store(&self) -> &sqlite::Store {
-        let Ledger::Sqlite(store) = self;
-        store
+    fn store(&self) -> &store::Store {
+        &self.0
     }
 
     /// Records a delivery with all it states, or finds that it was recorded

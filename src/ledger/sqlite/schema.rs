@@ -45,7 +45,7 @@ const LOCK_TRIES: u32 = 3;
 const LOCK_AGAIN: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// Takes the lock that only one serving process may hold.
-pub(super) fn lock(path: &Path) -> Result<File, LedgerError> {
+pub(in crate::ledger) fn lock(path: &Path) -> Result<File, LedgerError> {
     let file = File::options()
         .create(true)
         .truncate(false)
@@ -76,7 +76,7 @@ pub(super) fn lock(path: &Path) -> Result<File, LedgerError> {
 }
 
 /// Whether a process serves on this file. Looking holds the lock for a moment.
-pub(super) fn is_locked(path: &Path) -> bool {
+pub(in crate::ledger) fn is_locked(path: &Path) -> bool {
     File::open(lock_file(path))
         .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
@@ -88,7 +88,7 @@ fn lock_file(path: &Path) -> std::ffi::OsString {
 }
 
 /// A connection that may write.
-pub(super) fn connect(path: &Path) -> Result<Connection, LedgerError> {
+pub(in crate::ledger) fn connect(path: &Path) -> Result<Connection, LedgerError> {
     make_private(path)?;
     let conn = Connection::open(path).map_err(|error| unusable(path, &error))?;
     set_up(&conn).map_err(|error| unusable(path, &error))?;
@@ -96,10 +96,10 @@ pub(super) fn connect(path: &Path) -> Result<Connection, LedgerError> {
 }
 
 /// Which file on which disk a path leads to.
-pub(super) type Identity = (u64, u64);
+pub(in crate::ledger) type Identity = (u64, u64);
 
 /// The file that a path leads to now; `None` where there is none.
-pub(super) fn identity(path: &Path) -> Option<Identity> {
+pub(in crate::ledger) fn identity(path: &Path) -> Option<Identity> {
     use std::os::unix::fs::MetadataExt as _;
     let found = std::fs::metadata(path).ok()?;
     Some((found.dev(), found.ino()))
@@ -107,7 +107,7 @@ pub(super) fn identity(path: &Path) -> Option<Identity> {
 
 /// The writing connection after a fault. It makes no file: an empty one in the
 /// place of a ledger that vanished would take deliveries and know nothing.
-pub(super) fn reopen(path: &Path, serving: bool) -> Result<Connection, LedgerError> {
+pub(in crate::ledger) fn reopen(path: &Path, serving: bool) -> Result<Connection, LedgerError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
     set_up(&conn)?;
@@ -116,7 +116,7 @@ pub(super) fn reopen(path: &Path, serving: bool) -> Result<Connection, LedgerErr
 }
 
 /// Shortens the wait for other processes where providers wait in turn.
-pub(super) fn be_brief(conn: &Connection, serving: bool) -> Result<(), LedgerError> {
+pub(in crate::ledger) fn be_brief(conn: &Connection, serving: bool) -> Result<(), LedgerError> {
     if serving {
         conn.busy_timeout(std::time::Duration::from_millis(SERVING_BUSY_TIMEOUT_MS))?;
     }
@@ -143,7 +143,7 @@ fn make_private(path: &Path) -> Result<(), LedgerError> {
 }
 
 /// A connection that only reads.
-pub(super) fn connect_to_read(path: &Path) -> Result<Connection, LedgerError> {
+pub(in crate::ledger) fn connect_to_read(path: &Path) -> Result<Connection, LedgerError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(classify)?;
     keep_statements(&conn)?;
@@ -154,7 +154,7 @@ pub(super) fn connect_to_read(path: &Path) -> Result<Connection, LedgerError> {
 /// A statement is prepared once and stays so. Without the second line SQLite
 /// prepares it again for other values where they might suit a partial index
 /// better; ours name the index's own condition, so that they never do.
-pub(super) fn keep_statements(conn: &Connection) -> rusqlite::Result<()> {
+pub(in crate::ledger) fn keep_statements(conn: &Connection) -> rusqlite::Result<()> {
     conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
@@ -197,7 +197,7 @@ fn add_kept(tx: &Connection) -> rusqlite::Result<()> {
 
 /// Brings the file to this program's version; refuses a newer one and any file
 /// that is not ours.
-pub(super) fn migrate(conn: &mut Connection) -> Result<(), LedgerError> {
+pub(in crate::ledger) fn migrate(conn: &mut Connection) -> Result<(), LedgerError> {
     let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let id: i64 = tx.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let version: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;

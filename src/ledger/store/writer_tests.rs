@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::ledger::sql::params;
-use crate::ledger::sqlite::Store;
+use crate::ledger::store::Store;
 use crate::ledger::{AllTerms, Opening};
 use crate::time::{Clock, Time};
 

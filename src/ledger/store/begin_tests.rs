@@ -4,9 +4,9 @@
 use rusqlite::Connection;
 
 use super::{NEXT_DUE, PROBE_DUE, READ_BACK_DUE};
-use crate::ledger::sqlite::customers::{CUSTOMER_DUE, CUSTOMER_WAITING};
-use crate::ledger::sqlite::readback::DUE_READ_BACKS;
 use crate::ledger::sqlite::schema;
+use crate::ledger::store::customers::{CUSTOMER_DUE, CUSTOMER_WAITING};
+use crate::ledger::store::readback::DUE_READ_BACKS;
 
 /// The plan of a statement, a line for each step.
 fn plan(conn: &Connection, sql: &str) -> Vec<String> {

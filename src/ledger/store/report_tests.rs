@@ -4,8 +4,9 @@
 use rusqlite::Connection;
 
 use super::{NOBODYS, by_day};
-use crate::ledger::sqlite::read::OLDEST_DUE;
-use crate::ledger::sqlite::{commission, condense, mirrored, schema};
+use crate::ledger::sqlite::schema;
+use crate::ledger::store::read::OLDEST_DUE;
+use crate::ledger::store::{commission, condense, mirrored};
 use crate::report::{Basis, By};
 
 fn plan(conn: &Connection, sql: &str) -> Vec<String> {

@@ -4,9 +4,9 @@
 use rusqlite::Connection;
 
 use super::{Order, of_customer, of_source};
-use crate::ledger::sqlite::links::links_of;
 use crate::ledger::sqlite::schema;
-use crate::ledger::sqlite::search::{
+use crate::ledger::store::links::links_of;
+use crate::ledger::store::search::{
     BY_ALIAS, BY_CLUE, BY_CUSTOMER, BY_DELIVERY, BY_KEY, BY_PAYMENT_ID,
 };
 

@@ -1,4 +1,4 @@
-//! One transaction of the SQLite store: the connection, the terms and the time.
+//! One transaction of a store: the connection, the terms and the time.
 //!
 //! Small statements that several verbs share. Each verb's own SQL stands in its
 //! own file.

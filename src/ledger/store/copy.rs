@@ -11,8 +11,9 @@ use rusqlite::Connection;
 
 use super::opening::{SERVED_AT, SET_META};
 use super::tx::Tx;
-use super::{LedgerError, Store, classify, schema};
+use super::{LedgerError, Store, schema};
 use crate::ledger::sql::params;
+use crate::ledger::sqlite::classify;
 use crate::time::Time;
 
 /// When the copy was made, in milliseconds; stands in copies only.

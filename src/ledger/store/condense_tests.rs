@@ -9,7 +9,7 @@ use super::*;
 use crate::day::Zone;
 use crate::ledger::AllTerms;
 use crate::ledger::sqlite::schema;
-use crate::ledger::sqlite::tx::Conn;
+use crate::ledger::store::tx::Conn;
 use crate::time::Time;
 
 const DAYS: [i64; 3] = [20_260_101, 20_260_102, 20_260_201];
