@@ -29,6 +29,8 @@ pub enum Class {
     /// Money taken from the customer. Ranks: [`rank::PENDING`], [`rank::FAILED`], [`rank::CAPTURED`].
     Capture,
     /// Money given back. Ranks: [`rank::ANNOUNCED`], [`rank::LIVE`], [`rank::UNDONE`].
+    /// An announced total counts for nothing: it says that an answer of the provider's
+    /// API with this version named every refund there is.
     Refund,
     /// The whole payment undone: void, late failure, bank return. A plain
     /// "failed" is never a void.

@@ -4,7 +4,7 @@
 //! deliveries of the same facts gives the same position. It does no I/O, reads
 //! no clock and knows no provider. It does not say what to do; `plan` does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::money::{Currency, Minor};
 use crate::movement::{Authority, Basis, Class, Fact, rank};
@@ -280,9 +280,25 @@ fn released(facts: &[Fact]) -> Minor {
 /// The refunds of a payment, each by its id, and the totals stated beside them.
 struct Refunds<'a> {
     each: BTreeMap<&'a str, &'a Fact>,
+    /// Those of which more is known than that they failed: somebody stated them while
+    /// they stood, or the provider's list of all names them.
+    made: BTreeSet<&'a str>,
+    /// From which version on each is known to be undone: who says it again later, as a
+    /// list does, does not make it later.
+    undone_from: BTreeMap<&'a str, i64>,
     totals: Vec<&'a Fact>,
     /// What files count as refunded and was never captured.
     released: Minor,
+}
+
+/// When the provider's API told of all refunds at once: such an answer has a total
+/// beside them that carries the same version and counts for nothing itself.
+fn listed_at(facts: &[Fact]) -> BTreeSet<i64> {
+    of(facts, Class::Refund)
+        .filter(|fact| fact.basis == Basis::Total && fact.rank == rank::ANNOUNCED)
+        .filter(|fact| fact.authority == Authority::Api)
+        .map(|fact| fact.version)
+        .collect()
 }
 
 /// Above this many single refunds the sums of all their subsets are not tried;
@@ -291,12 +307,25 @@ const SUBSETS_OF_REFUNDS: usize = 12;
 
 impl<'a> Refunds<'a> {
     fn of(facts: &'a [Fact]) -> Refunds<'a> {
+        let listed = listed_at(facts);
         let mut each: BTreeMap<&str, &Fact> = BTreeMap::new();
+        let mut made = BTreeSet::new();
+        let mut undone_from: BTreeMap<&str, i64> = BTreeMap::new();
         let mut totals = Vec::new();
         for fact in of(facts, Class::Refund) {
             if fact.basis == Basis::Total {
-                totals.push(fact);
+                if fact.rank != rank::ANNOUNCED {
+                    totals.push(fact);
+                }
                 continue;
+            }
+            let in_list = fact.authority == Authority::Api && listed.contains(&fact.version);
+            if fact.rank < rank::UNDONE || in_list {
+                made.insert(fact.id.as_str());
+            }
+            if fact.rank >= rank::UNDONE {
+                let from = undone_from.entry(&fact.id).or_insert(fact.version);
+                *from = fact.version.min(*from);
             }
             let slot = each.entry(&fact.id).or_insert(fact);
             if witness(fact) > witness(slot) {
@@ -305,6 +334,8 @@ impl<'a> Refunds<'a> {
         }
         Refunds {
             each,
+            made,
+            undone_from,
             totals,
             released: released(facts),
         }
@@ -332,8 +363,7 @@ impl<'a> Refunds<'a> {
     fn standing(&self, partial_capture: bool) -> Minor {
         let live = self.sum(|fact| fact.rank == rank::LIVE);
         let still = |total: &&Fact| {
-            let undone =
-                self.sum(|fact| fact.rank >= rank::UNDONE && fact.version >= total.version);
+            let undone = self.sum(|fact| self.undone_since(fact, total));
             self.stated(total).saturating_sub(undone).max(0)
         };
         let by_total = self.totals.iter().map(still).max().unwrap_or_default();
@@ -342,6 +372,12 @@ impl<'a> Refunds<'a> {
         } else {
             live.max(by_total)
         }
+    }
+
+    /// Whether a refund was undone after a total was stated, or at the same time.
+    fn undone_since(&self, fact: &Fact, total: &Fact) -> bool {
+        let from = self.undone_from.get(fact.id.as_str());
+        fact.rank >= rank::UNDONE && from.is_some_and(|from| *from >= total.version)
     }
 
     /// Two facts about one refund that are equally good and differ in the money.
@@ -375,7 +411,10 @@ impl<'a> Refunds<'a> {
 
     fn explains(&self, total: &Fact) -> bool {
         // A refund undone before this total was stated is no part of it.
-        let possible = self.sum(|fact| fact.rank < rank::UNDONE || fact.version >= total.version);
+        let possible = self.sum(|fact| {
+            let counted = fact.rank < rank::UNDONE || self.undone_since(fact, total);
+            counted && self.made.contains(fact.id.as_str())
+        });
         let stated = self.stated(total);
         if stated > possible {
             return false;
@@ -383,8 +422,11 @@ impl<'a> Refunds<'a> {
         if self.each.len() > SUBSETS_OF_REFUNDS {
             return true;
         }
+        // A refund of which only its failure was told explains none: another one of
+        // the same amount may stand behind the total.
+        let made = |fact: &&&Fact| self.made.contains(fact.id.as_str());
         let mut sums = vec![0];
-        for fact in self.each.values() {
+        for fact in self.each.values().filter(made) {
             let with: Vec<Minor> = sums
                 .iter()
                 .map(|sum: &Minor| sum.saturating_add(fact.amount))
@@ -413,7 +455,7 @@ fn newest_reversal(facts: &[Fact], refunds: &Refunds<'_>, disputes: &Disputes<'_
         .iter()
         .filter(|fact| match (fact.class, fact.basis) {
             (Class::Capture, _) => false,
-            (Class::Refund, Basis::Total) => total_says_more,
+            (Class::Refund, Basis::Total) => total_says_more && fact.rank != rank::ANNOUNCED,
             (Class::Refund, Basis::Each) => fact.rank != rank::ANNOUNCED,
             (Class::DisputeTaken | Class::DisputeReturned, Basis::Total) => {
                 disputes.total_says_more()

@@ -119,6 +119,52 @@ fn totals_with_a_failure_and_an_unlisted_refund_are_held() {
     assert_eq!(position(&second).doubt, Some(Doubt::Unlisted));
 }
 
+/// Nobody told of the refund that stands but in sums, and one of the same amount
+/// failed: the failure explains nothing. Only the list of all refunds does.
+#[test]
+fn a_failure_explains_no_total_of_the_same_amount() {
+    let hidden = [capture(4999), total(500, 10), undone("b", 500, 11)];
+    assert_eq!(position(&hidden).doubt, Some(Doubt::Unlisted));
+    let api = |fact: Fact| Fact {
+        authority: Authority::Api,
+        version: 12,
+        ..fact
+    };
+    // An answer about the failed one alone is no list.
+    let mut asked = hidden.to_vec();
+    asked.push(api(undone("b", 500, 11)));
+    assert_eq!(position(&asked).doubt, Some(Doubt::Unlisted));
+    let whole = |sum| Fact {
+        rank: rank::ANNOUNCED,
+        ..api(total(sum, 12))
+    };
+    asked.extend([api(refund("a", 500, 10)), whole(500)]);
+    assert_eq!(position(&asked).doubt, None);
+    assert_eq!(net(&asked), Some(4499));
+    // The list says that there was no other one.
+    let only = [hidden.as_slice(), &[api(undone("b", 500, 11)), whole(0)]].concat();
+    assert_eq!((position(&only).doubt, net(&only)), (None, Some(4999)));
+    // What the list comes to is no sum of money: it may name what was never captured.
+    assert_eq!(net(&[capture(4999), whole(700)]), Some(4999));
+}
+
+/// One that failed before a total was stated is no part of it, also where a later list
+/// says again that it failed.
+#[test]
+fn a_list_does_not_make_a_failure_later() {
+    let mut captured = capture(3000);
+    captured.partial_capture = true;
+    let facts = [
+        captured,
+        refund("a", 1000, 1),
+        total(1000, 1),
+        undone("a", 1000, 2),
+        total(1000, 3),
+        undone("a", 1000, 9),
+    ];
+    assert_eq!(net(&facts), Some(2000));
+}
+
 #[test]
 fn a_total_after_a_failed_refund_of_a_partial_capture_counts_in_full() {
     let mut captured = capture(3000);

@@ -118,7 +118,10 @@ pub async fn reconcile(
     loop {
         let unlisted = ledger.unlisted(comparison.clone(), after).await?;
         if adopting {
-            ledger.adopt_unlisted(unlisted.differences.clone()).await?;
+            let differences = unlisted.differences.clone();
+            ledger
+                .adopt_unlisted(comparison.clone(), differences)
+                .await?;
         }
         done.take(ledger, unlisted.differences, then, &mut tell)
             .await?;

@@ -424,8 +424,12 @@ impl Ledger {
     ///
     /// # Errors
     /// As the store's.
-    pub async fn adopt_unlisted(&self, differences: Vec<Difference>) -> Result<(), LedgerError> {
-        self.store().adopt_unlisted(differences).await
+    pub async fn adopt_unlisted(
+        &self,
+        comparison: Comparison,
+        differences: Vec<Difference>,
+    ) -> Result<(), LedgerError> {
+        self.store().adopt_unlisted(comparison, differences).await
     }
 
     /// Opens the destination again: its list was taken in to the end.

@@ -144,6 +144,9 @@ pub fn fact_sentence(fact: &Fact) -> String {
             format!("{money} captured, less than was authorised")
         }
         (Class::Capture, ..) => format!("{money} captured"),
+        (Class::Refund, Basis::Total, rank::ANNOUNCED) => {
+            format!("that is the provider's list of all refunds; {money} of them stand")
+        }
         (Class::Refund, Basis::Total, _) => format!("{money} refunded in all so far"),
         (Class::Refund, _, rank::ANNOUNCED) => {
             format!("refund {} of {money} announced", fact.id)

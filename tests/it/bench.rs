@@ -480,6 +480,21 @@ pub fn refund_total(payment_id: &str, total: i64, version: i64) -> Reading {
     about(payment_id, total)
 }
 
+/// What tells an answer with all refunds from one about a single one.
+pub fn whole_list(payment_id: &str, standing: i64, version: i64) -> Reading {
+    let whole = Fact {
+        basis: Basis::Total,
+        ..fact(
+            Class::Refund,
+            payment_id,
+            rank::ANNOUNCED,
+            standing,
+            version,
+        )
+    };
+    about(payment_id, whole)
+}
+
 pub fn refund_of_intent(intent: &str, id: &str, amount: i64, version: i64) -> Reading {
     let fact = fact(Class::Refund, id, rank::LIVE, amount, version);
     let about = Subject::Reference {

@@ -11,6 +11,7 @@ use tributary::time::{HOUR_MS, MINUTE_MS, SECOND_MS, Time};
 
 use crate::bench::{
     Bench, There, alias, charge, customer, fact, refund, refund_failed, refund_total, terms, usd,
+    whole_list,
 };
 
 /// A source whose provider can be asked for everything here.
@@ -266,10 +267,11 @@ async fn failed_refunds_that_are_not_listed_are_asked_for_once() {
         reading.movements[0].fact.authority = Authority::Api;
         reading.movements.remove(0)
     };
-    let mut listed = refund("ch_1", "re_1", 1000, 2);
+    let mut listed = refund("ch_1", "re_1", 1000, 3);
     listed.movements = vec![
-        api(refund("ch_1", "re_1", 1000, 2)),
+        api(refund("ch_1", "re_1", 1000, 3)),
         api(refund_failed("ch_1", "re_2", 500, 3)),
+        api(whole_list("ch_1", 1000, 3)),
     ];
     tell(&bench, question, listed).await;
     bench.run(&mut there).await;
@@ -282,6 +284,38 @@ async fn failed_refunds_that_are_not_listed_are_asked_for_once() {
 }
 
 /// The list of an earlier day does not hold what failed since.
+/// One refund that only a sum tells of, and one of the same amount that failed: the
+/// sum must not be taken for the one that failed.
+#[tokio::test]
+async fn a_failed_refund_does_not_hide_another_one_of_the_same_amount() {
+    for stands in [true, false] {
+        let mut bench = Bench::with(vec![asking()]);
+        let mut there = There::default();
+        bench.deliver(customer("cus_A", "acme", 1)).await;
+        bench.deliver(charge("ch_1", 4999, Some("cus_A"))).await;
+        bench.deliver(refund_total("ch_1", 1000, 2)).await;
+        bench.deliver(refund_failed("ch_1", "re_2", 1000, 3)).await;
+        assert_eq!(bench.state("ch_1").await, State::Held);
+        let question = ask(&bench).await;
+        let mut list = refund_failed("ch_1", "re_2", 1000, 4);
+        let mut standing = 0;
+        if stands {
+            standing = 1000;
+            let other = refund("ch_1", "re_1", standing, 4);
+            list.movements.extend(other.movements);
+        }
+        let whole = whole_list("ch_1", standing, 4);
+        list.movements.extend(whole.movements);
+        for movement in &mut list.movements {
+            movement.fact.authority = Authority::Api;
+        }
+        tell(&bench, question, list).await;
+        bench.run(&mut there).await;
+        let expected = (4999 - standing, State::Settled);
+        assert_eq!((there.sum_of("ch_1"), bench.state("ch_1").await), expected);
+    }
+}
+
 #[tokio::test]
 async fn the_list_is_asked_for_again_when_another_refund_fails() {
     let mut bench = Bench::with(vec![asking()]);
@@ -305,7 +339,14 @@ async fn the_list_is_asked_for_again_when_another_refund_fails() {
                 .remove(0),
         ]);
         let question = ask(&bench).await;
-        tell(&bench, question, listed.clone()).await;
+        let mut answer = listed.clone();
+        let whole = whole_list("ch_1", 0, at + 1);
+        answer.movements.extend(whole.movements);
+        for movement in &mut answer.movements {
+            movement.fact.authority = Authority::Api;
+            movement.fact.version = at + 1;
+        }
+        tell(&bench, question, answer).await;
         bench.run(&mut there).await;
         assert_eq!(bench.state("ch_1").await, State::Settled, "{total}");
     }

@@ -507,6 +507,56 @@ async fn an_unknown_customer_costs_one_probe_for_all_its_payments() {
     assert_eq!(there.sum(), 2100, "once it is known all go on");
 }
 
+/// The oldest payment of an unknown customer is one that the destination refuses: it
+/// fails, and the others go on as soon as the customer is there.
+#[tokio::test]
+async fn a_probe_that_is_refused_keeps_nobody_waiting() {
+    let (mut bench, mut there) = (Bench::new(), There::default());
+    bench.deliver(customer("cus_A", "acme", 1)).await;
+    for n in 0..3 {
+        let id = format!("ch_{n}");
+        bench.deliver(charge(&id, 100, Some("cus_A"))).await;
+    }
+    bench.call(Outcome::CustomerUnknown).await;
+    bench.clock.advance(5 * MINUTE_MS);
+    let refused = || Outcome::Refused {
+        status: 400,
+        message: "no".to_owned(),
+    };
+    let probe = bench.begin().await.unwrap();
+    bench
+        .ledger
+        .settle(probe.claim, refused(), 0)
+        .await
+        .unwrap();
+    let failed = probe.payment_id;
+    assert_eq!(bench.state(&failed).await, State::Failed);
+    // Still unknown: one of the others says so, and all wait again, for longer.
+    bench.call(Outcome::CustomerUnknown).await;
+    assert!(bench.begin().await.is_none());
+    let (mut calls, mut minutes) = (0, 0);
+    while there.sum() < 200 {
+        bench.clock.advance(MINUTE_MS);
+        minutes += 1;
+        while let Some(begun) = bench.begin().await {
+            calls += 1;
+            assert_ne!(
+                begun.payment_id, failed,
+                "the refused one is not tried again"
+            );
+            there.carry_out(&begun.call);
+            bench
+                .ledger
+                .settle(begun.claim, Outcome::Accepted, 0)
+                .await
+                .unwrap();
+        }
+        assert!(minutes < 60, "the others never went on");
+    }
+    assert_eq!((calls, minutes), (2, 15));
+    assert_eq!(bench.state(&failed).await, State::Failed);
+}
+
 #[tokio::test]
 async fn a_refusal_fails_the_step_until_the_step_changes_or_a_person_retries() {
     let (mut bench, mut there) = (Bench::new(), There::default());

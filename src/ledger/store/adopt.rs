@@ -63,9 +63,11 @@ impl Store {
     /// As [`crate::ledger::Ledger::adopt_unlisted`].
     pub(in crate::ledger) async fn adopt_unlisted(
         &self,
+        comparison: Comparison,
         differences: Vec<Difference>,
     ) -> Result<(), LedgerError> {
-        self.write(move |tx| tx.adopt_unlisted(&differences)).await
+        self.write(move |tx| tx.adopt_unlisted(&comparison, &differences))
+            .await
     }
 
     /// As [`crate::ledger::Ledger::end_adoption`].
@@ -369,15 +371,31 @@ impl Tx<'_> {
         self.owe_explanation(payment)
     }
 
-    /// Rows that a complete list did not show: the lost ledger deleted them.
-    fn adopt_unlisted(&self, differences: &[Difference]) -> Result<(), LedgerError> {
+    /// Rows that a complete list did not show: the lost ledger deleted them. One that
+    /// was posted just before may not be listed yet: it is read back first.
+    fn adopt_unlisted(
+        &self,
+        comparison: &Comparison,
+        differences: &[Difference],
+    ) -> Result<(), LedgerError> {
         for difference in differences {
             let Some((payment, seq)) = difference.row else {
                 continue;
             };
-            let note = "not at the destination any more when this ledger was restored";
-            self.set_row(payment, seq, RowState::Gone, Some(note))?;
-            self.owe_explanation(payment)?;
+            let source = self.payment(payment)?.source;
+            let confirm_after_ms = self.terms(&source)?.confirm_after_ms;
+            let posted = self.posted(payment, seq)?;
+            let too_early = posted
+                .is_some_and(|(_, sent_by)| comparison.began_at < sent_by.plus(confirm_after_ms));
+            if too_early {
+                // While it still counts as live, so that its time is the newest.
+                self.owe_explanation(payment)?;
+                self.presume_deleted(&comparison.destination, (payment, seq))?;
+            } else {
+                let note = "not at the destination any more when this ledger was restored";
+                self.set_row(payment, seq, RowState::Gone, Some(note))?;
+                self.owe_explanation(payment)?;
+            }
             self.fold(payment)?;
         }
         Ok(())

@@ -217,16 +217,45 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// A post was refused for another reason than its customer. That does not prove
+    /// that the customer is known, but one payment that nobody will ever take must not
+    /// be the probe for all others: each of them asks for itself now, and the first
+    /// 404 lets the rest wait again, as long as the count of probes says.
+    pub(super) fn customer_was_heard(
+        &self,
+        payment: i64,
+        seq: u32,
+        before: &PaymentRow,
+    ) -> Result<(), LedgerError> {
+        match self.row_customer(payment, seq)? {
+            Some(customer) => self.let_go_on(&before.destination, &customer, "probes"),
+            _ => Ok(()),
+        }
+    }
+
     /// Everybody who waited for a customer is due.
     pub(super) fn unblock(
         &self,
         destination: &str,
         customer: &Customer,
     ) -> Result<(), LedgerError> {
-        let was = self.run(
-            "UPDATE customers SET unknown_since = NULL, next_probe_at = NULL, probes = 0
+        self.let_go_on(destination, customer, "0")
+    }
+
+    /// The same; `probes` is what the count of probes becomes.
+    fn let_go_on(
+        &self,
+        destination: &str,
+        customer: &Customer,
+        probes: &str,
+    ) -> Result<(), LedgerError> {
+        let sql = format!(
+            "UPDATE customers SET unknown_since = NULL, next_probe_at = NULL, probes = {probes}
              WHERE destination = ?1 AND customer = ?2 AND customer_by = ?3
-                   AND (unknown_since IS NOT NULL OR probes > 0)",
+                   AND (unknown_since IS NOT NULL OR probes > 0)"
+        );
+        let was = self.run(
+            &sql,
             params![destination, customer.value, by_word(customer.by)],
         )?;
         if was > 0 {

@@ -2,7 +2,8 @@
 //! destination's rows were adopted, because they were on their way or listed late.
 //!
 //! Such a post is written down as an unknown one of our own, so that it is read
-//! back like any other before anything else is done for its payment. Where the
+//! back like any other before anything else is done for its payment; so is the delete
+//! of a row that was posted too short before for a list to be believed. Where the
 //! list was read long enough after the loss, nothing is presumed.
 
 use crate::ledger::sql::params;
@@ -12,7 +13,7 @@ use super::stand::Folded;
 use super::tx::Tx;
 use crate::destination::NewTransaction;
 use crate::ledger::book::{self, Standing, State};
-use crate::plan::{self, Row, Step};
+use crate::plan::{self, Row, RowState, Step};
 use crate::time::Time;
 
 impl Tx<'_> {
@@ -101,6 +102,24 @@ impl Tx<'_> {
                 lost_at.ms(),
                 self.now.ms()
             ],
+        )?;
+        Ok(())
+    }
+
+    /// Writes down that the lost ledger may have deleted a row, which is read back then
+    /// like one that we deleted ourselves and had no answer for.
+    pub(super) fn presume_deleted(
+        &self,
+        destination: &str,
+        (payment, seq): (i64, u32),
+    ) -> Result<(), LedgerError> {
+        self.set_row(payment, seq, RowState::DeleteUnknown, None)?;
+        self.run(
+            "INSERT INTO attempts (payment, seq, call, amount, begun_at, deadline, ended_at, outcome)
+             SELECT payment, seq, 'delete', amount, lost_at, lost_at, ?4, 'presumed'
+             FROM transactions JOIN destinations ON destinations.name = ?3
+             WHERE payment = ?1 AND seq = ?2",
+            params![payment, seq, destination, self.now.ms()],
         )?;
         Ok(())
     }

@@ -154,7 +154,11 @@ impl Tx<'_> {
     }
 
     /// When the last post of a row was begun, and until when it could be sent.
-    fn posted(&self, payment: i64, seq: u32) -> Result<Option<(Time, Time)>, LedgerError> {
+    pub(super) fn posted(
+        &self,
+        payment: i64,
+        seq: u32,
+    ) -> Result<Option<(Time, Time)>, LedgerError> {
         self.one(
             "SELECT begun_at, deadline FROM attempts
              WHERE payment = ?1 AND seq = ?2 AND call = 'post' ORDER BY attempt DESC LIMIT 1",

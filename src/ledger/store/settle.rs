@@ -130,20 +130,22 @@ impl Tx<'_> {
             Outcome::Accepted => self.set_row(payment, seq, RowState::Gone, None),
             Outcome::Gone => self.gone(payment, seq),
             Outcome::Mismatch { detail } => {
-                self.set_row(payment, seq, RowState::Suspect, Some(detail))
+                self.set_row(payment, seq, RowState::Suspect, Some(detail))?;
+                self.customer_was_heard(payment, seq, before)
             }
             Outcome::Unknown { .. } | Outcome::Misdirected { .. } | Outcome::Repeated => {
                 self.delete_may_have_landed(payment, seq, posted)
             }
             Outcome::Refused { status, message } => {
                 self.set_row(payment, seq, unchanged, None)?;
-                match posted {
-                    true => self.refuse(
-                        payment,
-                        &format!("the destination refused it ({status}): {message}"),
-                    ),
-                    false => self.undeletable(payment, seq),
+                if !posted {
+                    return self.undeletable(payment, seq);
                 }
+                // Before the refusal is written down: while the customer waits for
+                // this very call there is no step that could be remembered.
+                self.customer_was_heard(payment, seq, before)?;
+                let why = format!("the destination refused it ({status}): {message}");
+                self.refuse(payment, &why)
             }
             Outcome::CustomerUnknown => {
                 self.set_row(payment, seq, unchanged, None)?;

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use super::objects::{Customer, Invoice, Kind, List, Refund, Text};
 use super::thin::REFUNDS;
 use super::{Event, Stripe, charge, checks, customer, ignore_if_silent, read_object};
-use crate::movement::{Authority, Reading, Subject};
+use crate::money::Minor;
+use crate::movement::{Authority, Basis, Fact, Reading, Subject, rank};
 use crate::provider::{Asked, Unreadable};
 use crate::time::SECOND_MS;
 
@@ -113,6 +114,30 @@ fn refunds(
         }
         charge::state_refund(event, &path, refund, &about, reading)?;
     }
+    state_whole(event, &asked.id, &about, reading);
     ignore_if_silent(reading, "Stripe lists no refund of this charge");
     Ok(())
+}
+
+/// States that this was the list of all refunds, which tells it from the answer about
+/// a single one. It counts for nothing: of a partial capture old lists name what was
+/// released as well.
+fn state_whole(event: &Event<'_>, charge: &str, about: &Subject, reading: &mut Reading) {
+    let facts = || reading.movements.iter().map(|it| &it.fact);
+    let standing = facts().filter(|fact| fact.rank == rank::LIVE);
+    let amount = standing
+        .map(|fact| fact.amount)
+        .fold(0, Minor::saturating_add);
+    let Some(first) = facts().next() else {
+        return;
+    };
+    let whole = Fact {
+        id: charge.to_owned(),
+        basis: Basis::Total,
+        rank: rank::ANNOUNCED,
+        amount,
+        at: event.at,
+        ..first.clone()
+    };
+    super::state(reading, about, whole);
 }

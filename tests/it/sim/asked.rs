@@ -3,10 +3,26 @@
 
 use rand::RngExt as _;
 use tributary::ledger::{Answer, Asking, Delivery};
-use tributary::movement::Authority;
+use tributary::movement::{Authority, Reading, rank};
 use tributary::provider::Kept;
 
 use super::{SOURCES, Sim};
+use crate::bench::whole_list;
+
+/// Later than anything that is told.
+const LISTED: i64 = 100;
+
+/// All refunds at once: one answer of one moment, which says that it is all.
+fn whole(list: &mut Reading, payment_id: &str) {
+    let standing = list.movements.iter();
+    let standing = standing.filter(|it| it.fact.rank == rank::LIVE);
+    let sum = standing.map(|it| it.fact.amount).sum();
+    for movement in &mut list.movements {
+        movement.fact.version = LISTED;
+    }
+    let whole = whole_list(payment_id, sum, LISTED);
+    list.movements.extend(whole.movements);
+}
 
 impl Sim {
     pub(super) async fn ask(&mut self) {
@@ -31,6 +47,9 @@ impl Sim {
         self.note(format!("answered: {:?}", asking.asked));
         let key = (asking.asked.kind.clone(), asking.asked.id.clone());
         let mut reading = self.answers[&key].clone();
+        if asking.asked.kind == "refunds" {
+            whole(&mut reading, &asking.asked.id);
+        }
         for movement in &mut reading.movements {
             movement.fact.authority = Authority::Api;
         }

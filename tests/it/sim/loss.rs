@@ -131,7 +131,11 @@ impl Sim {
         let found = ledger.adopt(comparison.clone(), listed).await.unwrap();
         let unlisted = ledger.unlisted(comparison.clone(), None).await.unwrap();
         let gone = unlisted.differences.len();
-        ledger.adopt_unlisted(unlisted.differences).await.unwrap();
+        let unlisted = unlisted.differences;
+        ledger
+            .adopt_unlisted(comparison.clone(), unlisted)
+            .await
+            .unwrap();
         ledger.end_adoption(comparison).await.unwrap();
         let found: Vec<_> = found
             .iter()
