@@ -9,6 +9,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use secrecy::ExposeSecret as _;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -114,7 +115,7 @@ impl App {
         // Settings are read before the ledger is touched.
         let terms = terms(&config)?;
         let ledger = Ledger::open(Opening {
-            url: format!("sqlite:{}", config.ledger.url.path().display()),
+            url: config.ledger_url()?.expose_secret().to_owned(),
             terms,
             report_zone: config.ledger.report_zone.clone(),
             clock: clock.clone(),
@@ -262,7 +263,14 @@ impl App {
     /// # Errors
     /// The settings' by key.
     pub fn destinations(&self) -> Result<Vec<Destination>, AppError> {
-        destinations(&self.config, &self.clock)
+        let all = destinations(&self.config, &self.clock)?;
+        Ok(match self.ledger.is_shared() {
+            true => {
+                let share = |one: Destination| one.sharing(Arc::new(self.ledger.clone()));
+                all.into_iter().map(share).collect()
+            }
+            false => all,
+        })
     }
 }
 

@@ -142,12 +142,28 @@ impl Forwarder {
         (slot, self.destination.permit().await)
     }
 
-    /// One permit is in hand: it is kept until there is something to use it for.
+    /// One permit is in hand: it is kept until there is something to use it for. That of
+    /// a rate that others share is not: it is taken anew once there is.
     async fn turn(self: &Arc<Self>, turns: u64, slot: OwnedSemaphorePermit) {
+        let mut stale = false;
         while !self.stop.is_cancelled() {
             if !self.is_passable() {
                 return;
             }
+            if stale && self.destination.is_shared() {
+                if !self.has_work().await {
+                    self.idle().await;
+                    continue;
+                }
+                if self
+                    .unless_stopped(self.destination.permit())
+                    .await
+                    .is_none()
+                {
+                    return;
+                }
+            }
+            stale = true;
             if turns.is_multiple_of(BINDING_EVERY) && self.bind_one().await {
                 return;
             }
@@ -181,6 +197,14 @@ impl Forwarder {
                 None => self.idle().await,
             }
         }
+    }
+
+    /// Whether there might be something to do; where the ledger cannot say, it is asked
+    /// to hand it out, which tells why.
+    async fn has_work(&self) -> bool {
+        let name = self.destination.name();
+        let due = self.ledger.has_work(name).await.unwrap_or(true);
+        due || matches!(self.ledger.binding(name).await, Ok(Some(_)))
     }
 
     /// Makes one call and settles it.

@@ -6,6 +6,7 @@
 
 mod effective;
 mod env;
+mod ledger;
 mod network;
 mod read;
 mod secret;
@@ -22,11 +23,10 @@ use secrecy::SecretString;
 use toml::{Table, Value};
 
 pub use env::Env;
+pub use ledger::{Ledger, LedgerUrl};
 pub use network::Network;
 pub use secret::{Credentials, SecretRef, Secrets, TOKEN_MIN_CHARS};
-pub use sections::{
-    Destination, Http, ImportColumns, Ledger, LedgerUrl, Mode, ProviderApi, Role, Source, Token,
-};
+pub use sections::{Destination, Http, ImportColumns, Mode, ProviderApi, Role, Source, Token};
 
 pub use read::{flag, number};
 pub(crate) use sections::is_loopback;

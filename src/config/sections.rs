@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -43,85 +42,6 @@ const IMPORT_MAX_MIB: u32 = 1_048_576;
 const MIRROR_MAX_MINUTES: u32 = 10_080;
 /// The longest name of a token, in bytes: it stands in log lines.
 const TOKEN_NAME_MAX: usize = 64;
-
-/// `[ledger]`
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Ledger {
-    /// Where the ledger is.
-    #[serde(default)]
-    pub url: LedgerUrl,
-    /// Where the days of its reports begin and end, for good.
-    #[serde(
-        default = "Zone::utc",
-        deserialize_with = "zone",
-        serialize_with = "zone_as_text"
-    )]
-    pub report_zone: Zone,
-}
-
-/// Where the ledger is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LedgerUrl {
-    /// `sqlite:PATH`, relative to the working directory.
-    Sqlite(PathBuf),
-}
-
-impl LedgerUrl {
-    /// The file of the ledger.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        let LedgerUrl::Sqlite(path) = self;
-        path
-    }
-
-    /// Reads a URL. The error does not quote it, as it may hold a password.
-    ///
-    /// # Errors
-    /// Why this is no place for a ledger.
-    pub fn parse(url: &str) -> Result<LedgerUrl, &'static str> {
-        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            return Err("this version keeps its ledger in SQLite only: write \"sqlite:PATH\"");
-        }
-        match url.strip_prefix("sqlite:") {
-            None | Some("") => Err("must be \"sqlite:PATH\""),
-            Some(path) if path.starts_with(":memory:") => {
-                Err("a ledger has to outlive the program: write \"sqlite:PATH\"")
-            }
-            // Two slashes would begin a host, which a file does not have.
-            Some(path) if path.starts_with("//") => match path.strip_prefix("//") {
-                Some(path) if path.starts_with('/') => Ok(LedgerUrl::Sqlite(PathBuf::from(path))),
-                _ => Err("must be \"sqlite:PATH\" without slashes before the path"),
-            },
-            Some(path) => Ok(LedgerUrl::Sqlite(PathBuf::from(path))),
-        }
-    }
-}
-
-impl Default for LedgerUrl {
-    fn default() -> LedgerUrl {
-        LedgerUrl::Sqlite(PathBuf::from("tributary.db"))
-    }
-}
-
-impl fmt::Display for LedgerUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sqlite:{}", self.path().display())
-    }
-}
-
-impl<'de> Deserialize<'de> for LedgerUrl {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<LedgerUrl, D::Error> {
-        let value = Value::deserialize(d)?;
-        LedgerUrl::parse(value.as_str().unwrap_or_default()).map_err(D::Error::custom)
-    }
-}
-
-impl Serialize for LedgerUrl {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
-    }
-}
 
 /// `[http]`
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -480,12 +400,12 @@ pub(crate) fn is_loopback(host: &str) -> bool {
             .is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
-fn zone<'de, D: Deserializer<'de>>(d: D) -> Result<Zone, D::Error> {
+pub(super) fn zone<'de, D: Deserializer<'de>>(d: D) -> Result<Zone, D::Error> {
     Zone::parse(&word(d)?)
         .map_err(|_| D::Error::custom("must be UTC, +02:00 or a name such as \"Europe/Stockholm\""))
 }
 
-fn zone_as_text<S: Serializer>(zone: &Zone, s: S) -> Result<S::Ok, S::Error> {
+pub(super) fn zone_as_text<S: Serializer>(zone: &Zone, s: S) -> Result<S::Ok, S::Error> {
     s.serialize_str(zone.name())
 }
 

@@ -15,6 +15,7 @@ mod breaker;
 mod handover;
 mod key;
 mod partnerstack;
+mod rate;
 mod roster;
 #[cfg(test)]
 mod tests;
@@ -26,7 +27,6 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -34,6 +34,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub use backoff::delay_ms;
 pub use breaker::{Breaker, Gate};
 pub use key::{name_in_key, read_key, transaction_key};
+pub use rate::{Asked, Budget, Rate, Slot};
 pub use roster::{List, ListedCustomer, ListedPartner, ListedReward, Roster, RosterRows};
 pub use transaction::{NewTransaction, fits};
 
@@ -300,7 +301,7 @@ pub struct Destination {
     base: String,
     client: reqwest::Client,
     clock: Clock,
-    limiter: DefaultDirectRateLimiter,
+    pace: rate::Pace,
     slots: Arc<Semaphore>,
     /// What must never be repeated from a message: both keys and the pair as it
     /// stands in the Authorization header.
@@ -342,12 +343,15 @@ impl Destination {
         }
         let client = call::client(settings.timeout_ms, loopback)
             .map_err(|_| wrong("base_url", "cannot be called: TLS could not be set up"))?;
-        let quota = Quota::per_second(settings.requests_per_second).allow_burst(settings.burst);
+        let pace = rate::Pace::own(Rate {
+            per_second: settings.requests_per_second,
+            burst: settings.burst,
+        });
         Ok(Destination {
             base,
             client,
             clock,
-            limiter: RateLimiter::direct(quota),
+            pace,
             slots: Arc::new(Semaphore::new(settings.max_in_flight)),
             masks: masks(&settings),
             settings,
@@ -367,16 +371,23 @@ impl Destination {
         self.settings.v2_available
     }
 
+    /// The same with a rate that others share.
+    #[must_use]
+    pub fn sharing(self, budget: Arc<dyn Budget>) -> Destination {
+        let pace = self.pace.shared(budget);
+        Destination { pace, ..self }
+    }
+
+    /// Whether others share its rate, so that a permit is not to be kept for later.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.pace.is_shared()
+    }
+
     /// Waits until one more call keeps the rate. A permit cannot be given back:
     /// take it last.
     pub async fn permit(&self) {
-        self.limiter.until_ready().await;
-    }
-
-    /// Takes a permit if there is one now.
-    #[must_use]
-    pub fn try_permit(&self) -> bool {
-        self.limiter.check().is_ok()
+        self.pace.permit(&self.settings.name).await;
     }
 
     /// Waits until one more call may be under way; hold the slot until it ended.

@@ -1,5 +1,6 @@
 //! Files that came by the API: kept in a folder beside the ledger, recorded one
-//! after the other by the process that serves, and begun again after a restart.
+//! after the other by the process that serves and has them, and begun again after a
+//! restart.
 //!
 //! The folder holds the file until it is recorded, and its report after that.
 
@@ -62,10 +63,14 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// The files beside the ledger at `ledger`.
+    /// The files beside the ledger at `ledger`; where that is a server, in the working
+    /// directory.
     #[must_use]
-    pub fn beside(ledger: &Path) -> Queue {
-        let mut name = ledger.as_os_str().to_owned();
+    pub fn beside(ledger: Option<&Path>) -> Queue {
+        let mut name = ledger
+            .unwrap_or(Path::new("tributary"))
+            .as_os_str()
+            .to_owned();
         name.push("-imports");
         Queue {
             folder: PathBuf::from(name),
@@ -110,7 +115,10 @@ impl Queue {
     /// Records what arrived, one file after the other, until `stop`.
     pub async fn run(self: Arc<Queue>, app: App, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            let next = app.ledger.next_import().await;
+            // Of several replicas the one records a file that has it.
+            let (folder, shared) = (self.folder.clone(), app.ledger.is_shared());
+            let is_here = move |spool: &str| !shared || folder.join(spool).exists();
+            let next = app.ledger.next_import(is_here).await;
             let pause = match next {
                 Ok(Some(arrived)) => match self.one(&app, &arrived, &stop).await {
                     Ok(()) => continue,

@@ -194,6 +194,20 @@ impl Ledger {
         self.store().begin(destination, backfill_first).await
     }
 
+    /// Whether [`Ledger::begin`] might find something to do now.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn has_work(&self, destination: &str) -> Result<bool, LedgerError> {
+        self.store().has_work(destination).await
+    }
+
+    /// Whether others may serve on the same ledger.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.store().is_shared()
+    }
+
     /// Writes down how a call ended and where its payment stands now. `dice`
     /// spreads retries.
     ///
@@ -324,12 +338,16 @@ impl Ledger {
         self.store().add_import(new).await
     }
 
-    /// The first file of the list that has not ended, which runs from here on.
+    /// The first file of the list that has not ended and `is_here` by its name in the
+    /// folder, which runs from here on.
     ///
     /// # Errors
     /// As the store's.
-    pub async fn next_import(&self) -> Result<Option<imports::Arrived>, LedgerError> {
-        self.store().next_import().await
+    pub async fn next_import(
+        &self,
+        is_here: impl Fn(&str) -> bool + Send + 'static,
+    ) -> Result<Option<imports::Arrived>, LedgerError> {
+        self.store().next_import(is_here).await
     }
 
     /// Writes down what came of a file, or why it failed.
@@ -560,5 +578,14 @@ impl Ledger {
         word: &str,
     ) -> Result<Option<Time>, LedgerError> {
         self.store().switched_at(source, provider, word)
+    }
+}
+
+impl destination::Budget for Ledger {
+    fn slot<'a>(&'a self, destination: &'a str, rate: destination::Rate) -> destination::Asked<'a> {
+        Box::pin(async move {
+            let slot = self.store().slot(destination, rate).await;
+            slot.map_err(|error| error.to_string())
+        })
     }
 }

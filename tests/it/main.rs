@@ -38,6 +38,7 @@ mod power;
 mod reconcile;
 mod recorded;
 mod recurly;
+mod replicas;
 mod report;
 mod restore;
 mod robust;

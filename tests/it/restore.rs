@@ -402,6 +402,32 @@ async fn what_was_posted_just_before_the_adoption_is_not_taken_for_deleted() {
     }
 }
 
+/// What was posted long before and is on no list was deleted by the lost ledger, for a
+/// reason that it took with it: it is held, and never posted again unasked.
+#[tokio::test]
+async fn what_was_posted_long_before_the_adoption_and_is_not_listed_was_deleted() {
+    let mut bench = Bench::new();
+    let mut there = There::default();
+    bench.deliver(bench::customer("cus_A", "acme", 1)).await;
+    bench
+        .deliver(bench::charge("ch_1", 1000, Some("cus_A")))
+        .await;
+    bench.run(&mut there).await;
+    bench.clock.advance(5000 * SECOND_MS);
+    there.rows.clear();
+    adopt(&bench, Vec::new()).await;
+    assert_eq!(bench.state("ch_1").await, State::Held);
+    bench.run(&mut there).await;
+    assert_eq!(there.sum(), 0);
+    // The refund that explains it comes again.
+    bench.deliver(bench::refund("ch_1", "re_1", 1000, 9)).await;
+    bench.run(&mut there).await;
+    assert_eq!(
+        (there.sum(), bench.state("ch_1").await),
+        (0, State::Settled)
+    );
+}
+
 /// A call that was under way when the copy was made: the lost ledger found it
 /// absent and sent it again later, with another amount.
 #[tokio::test]

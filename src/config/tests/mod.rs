@@ -64,7 +64,7 @@ fn refused(result: Result<Config, ConfigError>, key: &str, part: &str) {
 #[test]
 fn the_example_loads_and_says_what_it_holds() {
     let config = load_with([]).unwrap();
-    assert_eq!(config.ledger.url.path(), Path::new("tributary.db"));
+    assert_eq!(config.ledger.url.path(), Some(Path::new("tributary.db")));
     assert_eq!(config.http.tokens[0].role, Role::Operator);
     assert_eq!(config.destinations["partnerstack"].mode, Mode::Live);
     let source = &config.sources["stripe"];

@@ -103,20 +103,61 @@ fn a_wrong_value_is_named_and_not_quoted() {
 }
 
 #[test]
-fn the_ledger_is_a_sqlite_file() {
+fn the_ledger_is_a_file_or_a_server_and_no_password_stands_in_its_url() {
     let url = |to: &str| changed("url = \"sqlite:tributary.db\"", &format!("url = {to}"));
-    refused(
-        url("\"postgres://user:hush@host/db\""),
-        "ledger.url",
-        "this version keeps its ledger in SQLite only",
-    );
+    for holds in [
+        "postgres://user:hush@host/db",
+        "postgresql://user:hush@host/db",
+        "postgres://user:hu@sh@host/db",
+        "postgres://host/db?user=u&password=hush",
+        "postgres://host/db?PassWord=hush",
+    ] {
+        refused(
+            url(&format!("\"{holds}\"")),
+            "ledger.url",
+            "a password is never written here",
+        );
+    }
     refused(url("\"sqlite:\""), "ledger.url", "sqlite:PATH");
     refused(url("\"sqlite::memory:\""), "ledger.url", "outlive");
     refused(url("\"hush.db\""), "ledger.url", "sqlite:PATH");
     refused(url("\"sqlite://hush.db\""), "ledger.url", "slashes");
     refused(url("7"), "ledger.url", "sqlite:PATH");
     let absolute = url("\"sqlite:///var/lib/t.db\"").unwrap();
-    assert_eq!(absolute.ledger.url.path(), Path::new("/var/lib/t.db"));
+    assert_eq!(absolute.ledger.url.path(), Some(Path::new("/var/lib/t.db")));
+    let server = url("\"postgres://user@host:5432/db?sslmode=require\"").unwrap();
+    assert_eq!(server.ledger.url.path(), None);
+    assert_eq!(
+        server.ledger_url().unwrap().expose_secret(),
+        "postgres://user@host:5432/db?sslmode=require"
+    );
+}
+
+#[test]
+fn the_password_of_a_server_is_put_into_its_url_and_shown_nowhere() {
+    let place = |url: &str| {
+        let both = format!("url = \"{url}\"\npassword = {{ env = \"STRIPE_WEBHOOK_SECRET\" }}");
+        changed("url = \"sqlite:tributary.db\"", &both).unwrap()
+    };
+    let server = place("postgres://user@host,other/db");
+    let url = server.ledger_url().unwrap();
+    let password = server.secrets().source("stripe")[0]
+        .expose_secret()
+        .to_owned();
+    let escaped = password.replace('_', "%5F");
+    assert_eq!(
+        url.expose_secret(),
+        format!("postgres://user:{escaped}@host,other/db")
+    );
+    assert!(!format!("{server:?}{}", server.effective()).contains(&password));
+    for (url, why) in [
+        ("postgres://host/db", "needs a user"),
+        ("sqlite:t.db", "a file has no password"),
+    ] {
+        let error = place(url).ledger_url().unwrap_err();
+        assert_eq!(error.key(), "ledger.password");
+        assert!(error.to_string().contains(why), "{error}");
+    }
 }
 
 #[test]

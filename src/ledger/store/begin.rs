@@ -64,6 +64,12 @@ impl Store {
         .await
     }
 
+    /// As [`crate::ledger::Ledger::has_work`].
+    pub(in crate::ledger) async fn has_work(&self, destination: &str) -> Result<bool, LedgerError> {
+        let destination = destination.to_owned();
+        self.read(move |tx| tx.anything_due(&destination)).await
+    }
+
     /// As [`crate::ledger::Ledger::note`].
     pub(in crate::ledger) async fn note(&self, note: Note) -> Result<Time, LedgerError> {
         self.write(move |tx| {

@@ -5,8 +5,9 @@
 //! intake should wait: a short transaction says that it is being made, a snapshot
 //! taken after that is packed, and a second short one puts it in, if it is still
 //! being made. Whatever changes a row of the day deletes it in its own transaction,
-//! made or not; so what is there is always the rows as they are. One process makes
-//! segments, the one that serves. The form is `segment`'s.
+//! made or not; so what is there is always the rows as they are. Whoever serves makes
+//! segments; of several replicas each puts in only what it has begun itself. The form is
+//! `segment`'s.
 
 use std::collections::HashMap;
 
@@ -120,12 +121,13 @@ impl Store {
         if days.is_empty() {
             return Ok(false);
         }
+        let maker: u32 = rand::random();
         loop {
             let asked = days.clone();
             let new = self.read(move |tx| tx.unnumbered(&asked)).await?;
             let last = new.len() < NUMBERED_AT_ONCE;
             let claimed = if last { days.clone() } else { Vec::new() };
-            self.write(move |tx| tx.begin_segments(&new, &claimed))
+            self.write(move |tx| tx.begin_segments(&new, &claimed, maker))
                 .await?;
             if last {
                 break;
@@ -133,7 +135,9 @@ impl Store {
         }
         let wanted = days.len();
         let packed = self.read(move |tx| tx.pack_days(&days)).await?;
-        let made = self.write(move |tx| tx.put_segments(&packed)).await?;
+        let made = self
+            .write(move |tx| tx.put_segments(&packed, maker))
+            .await?;
         // Where one was lost somebody is at work on these days; it is not pressing.
         Ok(made == wanted)
     }
@@ -163,7 +167,9 @@ impl Tx<'_> {
         Ok(new)
     }
 
-    fn begin_segments(&self, new: &[Whom], days: &[i64]) -> Result<(), LedgerError> {
+    /// Says that segments of these days are being made, and by whom: another replica
+    /// may begin the same one after the day has changed.
+    fn begin_segments(&self, new: &[Whom], days: &[i64], maker: u32) -> Result<(), LedgerError> {
         for (destination, customer) in new {
             self.run(
                 "INSERT INTO customer_numbers (destination, customer, partner)
@@ -175,9 +181,10 @@ impl Tx<'_> {
         }
         for day in days {
             self.run(
-                "INSERT INTO customer_segments (day, form, checksum, bytes) VALUES (?1, 0, 0, ?2)
-                 ON CONFLICT (day) DO UPDATE SET form = 0, checksum = 0, bytes = excluded.bytes",
-                params![day, Vec::new()],
+                "INSERT INTO customer_segments (day, form, checksum, bytes) VALUES (?1, 0, ?3, ?2)
+                 ON CONFLICT (day) DO UPDATE
+                 SET form = 0, checksum = excluded.checksum, bytes = excluded.bytes",
+                params![day, Vec::new(), maker],
             )?;
         }
         Ok(())
@@ -205,13 +212,13 @@ impl Tx<'_> {
         Ok(packed)
     }
 
-    fn put_segments(&self, packed: &[(i64, Vec<u8>)]) -> Result<usize, LedgerError> {
+    fn put_segments(&self, packed: &[(i64, Vec<u8>)], maker: u32) -> Result<usize, LedgerError> {
         let mut made = 0;
         for (day, bytes) in packed {
             made += self.run(
                 "UPDATE customer_segments SET form = ?2, checksum = ?3, bytes = ?4
-                 WHERE day = ?1 AND form = 0",
-                params![day, FORM, crc32fast::hash(bytes), bytes],
+                 WHERE day = ?1 AND form = 0 AND checksum = ?5",
+                params![day, FORM, crc32fast::hash(bytes), bytes, maker],
             )?;
         }
         Ok(made)

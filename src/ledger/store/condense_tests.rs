@@ -72,17 +72,28 @@ fn expected(gross: i64, days: i64) -> BTreeMap<String, (i64, i64)> {
     ])
 }
 
+/// Who makes segments where only one does.
+const MAKER: u32 = 1;
+
 fn begin(conn: &Connection, days: &[i64]) -> Vec<(i64, Vec<u8>)> {
+    begin_by(conn, days, MAKER)
+}
+
+fn begin_by(conn: &Connection, days: &[i64], maker: u32) -> Vec<(i64, Vec<u8>)> {
     with(conn, |tx| {
         let new = tx.unnumbered(days).unwrap();
-        tx.begin_segments(&new, days).unwrap();
+        tx.begin_segments(&new, days, maker).unwrap();
         tx.pack_days(days).unwrap()
     })
     .0
 }
 
 fn put(conn: &Connection, packed: &[(i64, Vec<u8>)]) -> usize {
-    with(conn, |tx| tx.put_segments(packed).unwrap()).0
+    put_by(conn, packed, MAKER)
+}
+
+fn put_by(conn: &Connection, packed: &[(i64, Vec<u8>)], maker: u32) -> usize {
+    with(conn, |tx| tx.put_segments(packed, maker).unwrap()).0
 }
 
 const ALL: [i64; 2] = [0, i64::MAX];
@@ -119,11 +130,29 @@ fn what_changes_while_a_segment_is_made_is_not_put_in() {
     assert_eq!(put(&conn, &packed), 0);
 }
 
+/// Of two replicas one packs a day, the day changes, and the other one begins it anew:
+/// what the first has packed is of before the change.
+#[test]
+fn what_another_replica_has_begun_is_not_put_in() {
+    let conn = ledger();
+    let stale = begin_by(&conn, &DAYS, 1);
+    conn.execute_batch("UPDATE customer_days SET gross = gross + 1 WHERE day = 20260102")
+        .unwrap();
+    with(&conn, |tx| tx.drop_segment(20_260_102).unwrap());
+    let fresh = begin_by(&conn, &DAYS, 2);
+    assert_eq!(put_by(&conn, &stale, 1), 0);
+    assert_eq!(put_by(&conn, &fresh, 2), 3);
+    let mut now = expected(700, 3);
+    now.get_mut("a").unwrap().0 += 1;
+    now.get_mut("b").unwrap().0 += 2;
+    assert_eq!(sums(&conn, ALL), (now, vec![]));
+}
+
 #[test]
 fn a_customer_without_a_number_keeps_a_day_from_being_packed() {
     let conn = ledger();
     let packed = with(&conn, |tx| {
-        tx.begin_segments(&[("ps".to_owned(), "a".to_owned())], &DAYS)
+        tx.begin_segments(&[("ps".to_owned(), "a".to_owned())], &DAYS, MAKER)
             .unwrap();
         tx.pack_days(&DAYS).unwrap()
     });

@@ -22,10 +22,15 @@ const COPIED_AT: &str = "copied_at";
 impl Store {
     /// As [`crate::ledger::Ledger::back_up`].
     pub(in crate::ledger) async fn back_up(&self, file: &Path) -> Result<(), LedgerError> {
-        let from = self
-            .home
-            .only_file("a backup by this command")?
-            .to_path_buf();
+        let server = || {
+            LedgerError::Refused(
+                "a ledger in PostgreSQL is backed up by the server's own means, such as pg_dump; \
+                 after it was restored run \"tributary reconcile --adopt\" before the first \
+                 \"serve\", or what was posted since is posted again"
+                    .to_owned(),
+            )
+        };
+        let from = self.home.file().ok_or_else(server)?.to_path_buf();
         let to = file.to_path_buf();
         let now = self.shared.clock.now();
         let copied = tokio::task::spawn_blocking(move || copy(&from, &to, now)).await;

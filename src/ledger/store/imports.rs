@@ -23,12 +23,18 @@ impl Store {
     }
 
     /// As [`crate::ledger::Ledger::next_import`].
-    pub(in crate::ledger) async fn next_import(&self) -> Result<Option<Arrived>, LedgerError> {
+    pub(in crate::ledger) async fn next_import(
+        &self,
+        is_here: impl Fn(&str) -> bool + Send + 'static,
+    ) -> Result<Option<Arrived>, LedgerError> {
         self.write(move |tx| {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM imports WHERE ended_at IS NULL ORDER BY import LIMIT 1"
-            );
-            let next = tx.one(&sql, [], read)?;
+            let sql =
+                format!("SELECT {COLUMNS} FROM imports WHERE ended_at IS NULL ORDER BY import");
+            let mut next = None;
+            tx.each(&sql, [], |row| {
+                next = Some(read(row)?).filter(|it| is_here(&it.spool));
+                Ok(next.is_none())
+            })?;
             if let Some(next) = &next {
                 tx.run(
                     "UPDATE imports SET state = 'running' WHERE import = ?1",

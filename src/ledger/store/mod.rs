@@ -28,6 +28,7 @@ mod newcomers;
 mod opening;
 mod people;
 mod presume;
+mod rate;
 mod read;
 mod readback;
 mod record;
@@ -86,6 +87,8 @@ pub struct Store {
     reading: Semaphore,
     home: Home,
     shared: Arc<Shared>,
+    /// The connection by which slots of a shared rate are taken.
+    pacer: Mutex<Option<Link>>,
     /// Held while the days of another zone are found from all payments.
     other_zones: tokio::sync::Mutex<()>,
     /// When an import last left the file to others, on the clock since the start.
@@ -176,6 +179,7 @@ impl Store {
             reading: Semaphore::new(readers_most),
             home,
             shared,
+            pacer: Mutex::default(),
             other_zones: tokio::sync::Mutex::default(),
             left_at_ms: AtomicI64::default(),
             _lock: serving,

@@ -480,6 +480,13 @@ CREATE TABLE customer_numbers (
 CREATE TABLE customer_segments (
     day      BIGINT PRIMARY KEY,
     form     BIGINT NOT NULL,                -- 0: it is being made
-    checksum BIGINT NOT NULL,                -- CRC-32 of the bytes
+    checksum BIGINT NOT NULL,                -- CRC-32 of the bytes; who makes it, meanwhile
     bytes    BYTEA NOT NULL
+);
+
+-- When the next call of each destination may be made by whichever replica takes it: one
+-- rate for all. In microseconds of the server's clock.
+CREATE TABLE rates (
+    destination TEXT COLLATE "C" PRIMARY KEY,
+    next_at     BIGINT NOT NULL
 );
