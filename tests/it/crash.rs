@@ -21,14 +21,14 @@ use crate::world::{SECRET, charge, customer, event, refund};
 
 /// How often the service is killed unless [`ROUNDS_VARIABLE`] says otherwise.
 const ROUNDS: u32 = 12;
-const ROUNDS_VARIABLE: &str = "TRIBUTARY_CRASH_ROUNDS";
-const SEED_VARIABLE: &str = "TRIBUTARY_CRASH_SEED";
+pub const ROUNDS_VARIABLE: &str = "TRIBUTARY_CRASH_ROUNDS";
+pub const SEED_VARIABLE: &str = "TRIBUTARY_CRASH_SEED";
 /// Who sends at the same time.
 const SENDERS: u64 = 6;
 /// Payments in a round at most, so that the end is near.
-const PAYMENTS_A_ROUND: u64 = 100;
+pub const PAYMENTS_A_ROUND: u64 = 100;
 /// How long a service lives, in milliseconds.
-const LIFE_MS: std::ops::Range<u64> = 50..800;
+pub const LIFE_MS: std::ops::Range<u64> = 50..800;
 /// How long everything may take to settle at the end, in steps of 100 ms.
 const SETTLE_STEPS: u32 = 400;
 const CUSTOMERS: u64 = 6;
@@ -56,10 +56,10 @@ const FAULTS: [&str; 7] = [
 ];
 
 /// What is sent, what was answered, and what it must come to.
-struct Tale {
+pub struct Tale {
     rng: StdRng,
     payments: u64,
-    payments_most: u64,
+    pub payments_most: u64,
     waiting: Vec<Value>,
     acknowledged: Vec<Value>,
     sent: u64,
@@ -67,7 +67,7 @@ struct Tale {
 }
 
 impl Tale {
-    fn new(seed: u64) -> Tale {
+    pub fn new(seed: u64) -> Tale {
         let links = (0..CUSTOMERS).map(|n| {
             let key = if n % 2 == 0 { "acme" } else { "globex" };
             event(
@@ -157,7 +157,7 @@ impl Tale {
     clippy::disallowed_methods,
     reason = "how long this test runs is no part of the product's configuration"
 )]
-fn number(variable: &str) -> Option<u64> {
+pub fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
@@ -167,17 +167,7 @@ async fn a_service_killed_at_any_moment_loses_nothing_and_pays_nothing_twice() {
     let seed = number(SEED_VARIABLE).unwrap_or_else(rand::random);
     eprintln!("{SEED_VARIABLE}={seed} {ROUNDS_VARIABLE}={rounds}");
     let mut dice = StdRng::seed_from_u64(seed ^ 1);
-    let policy = POLICIES[dice.random_range(0..POLICIES.len())];
-    let duplicates = DUPLICATES[dice.random_range(0..DUPLICATES.len())];
-    let created_at = CREATED_AT[dice.random_range(0..CREATED_AT.len())];
-    eprintln!("{policy}, {duplicates:?}, {created_at:?}");
-    let folder = Folder::with(&format!("partial_refunds = \"{policy}\"")).await;
-    folder.sandbox.adjust(|settings| {
-        settings.duplicates = duplicates;
-        settings.created_at = created_at;
-    });
-    let faults = FAULTS.map(|fault| fault.parse().unwrap()).to_vec();
-    folder.sandbox.set_faults(faults);
+    let folder = faulty(&mut dice).await;
     let tale = Arc::new(Mutex::new(Tale::new(seed)));
     let mut caught = 0;
     for round in 1..=rounds {
@@ -200,7 +190,8 @@ async fn a_service_killed_at_any_moment_loses_nothing_and_pays_nothing_twice() {
     send(running.public.clone(), Arc::clone(&tale), true).await;
     let tale = Arc::into_inner(tale).unwrap().into_inner().unwrap();
     let (payments, sent) = (tale.expected.len(), tale.sent);
-    let acknowledged = check(&folder, tale).await;
+    let url = format!("sqlite:{}", folder.path("ledger.db").display());
+    let acknowledged = check(&folder, &url, tale).await;
     // The destination's own list agrees, by the command that people use.
     folder.expect(0, &["reconcile"]);
     assert_eq!(running.terminate().code(), Some(0));
@@ -213,8 +204,25 @@ async fn a_service_killed_at_any_moment_loses_nothing_and_pays_nothing_twice() {
     );
 }
 
+/// A folder whose destination behaves in one of the ways that no document rules out,
+/// and is faulty.
+pub async fn faulty(dice: &mut StdRng) -> Folder {
+    let policy = POLICIES[dice.random_range(0..POLICIES.len())];
+    let duplicates = DUPLICATES[dice.random_range(0..DUPLICATES.len())];
+    let created_at = CREATED_AT[dice.random_range(0..CREATED_AT.len())];
+    eprintln!("{policy}, {duplicates:?}, {created_at:?}");
+    let folder = Folder::with(&format!("partial_refunds = \"{policy}\"")).await;
+    folder.sandbox.adjust(|settings| {
+        settings.duplicates = duplicates;
+        settings.created_at = created_at;
+    });
+    let faults = FAULTS.map(|fault| fault.parse().unwrap()).to_vec();
+    folder.sandbox.set_faults(faults);
+    folder
+}
+
 /// Sends until the service is gone or nothing is left.
-async fn send(public: String, tale: Arc<Mutex<Tale>>, all: bool) {
+pub async fn send(public: String, tale: Arc<Mutex<Tale>>, all: bool) {
     let client = client();
     loop {
         let next = {
@@ -257,16 +265,13 @@ async fn refused(public: &str) -> bool {
     tokio::net::TcpStream::connect(at).await.is_err()
 }
 
-/// Waits until everything is settled, then counts.
-async fn check(folder: &Folder, tale: Tale) -> usize {
+/// Waits until everything in the ledger at `url` is settled, then counts.
+pub async fn check(folder: &Folder, url: &str, tale: Tale) -> usize {
     let env = Env::of([]);
     let file = folder.path("tributary.toml");
     let names = &tributary::provider::NAMES;
     // The file's own path is relative to its folder, where this process is not.
-    let text = folder.config().replace(
-        "sqlite:ledger.db",
-        &format!("sqlite:{}", folder.path("ledger.db").display()),
-    );
+    let text = folder.config().replace("sqlite:ledger.db", url);
     let config = Config::parse(file, &text, &env, names).unwrap();
     let app = App::open(Arc::new(config), Clock::Machine, false).unwrap();
     let ledger = app.ledger;
@@ -274,7 +279,7 @@ async fn check(folder: &Folder, tale: Tale) -> usize {
         let summary = ledger.summary().await.unwrap();
         let payments: i64 = summary.states.values().copied().sum();
         let settled = summary.states.get("settled").copied().unwrap_or_default();
-        if payments == settled {
+        if payments == settled && payments > 0 {
             break;
         }
         if step == SETTLE_STEPS {

@@ -2,7 +2,11 @@
 //! There is no test without a server here; where none is installed they fail.
 
 use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 
 use tributary::destination::{Budget as _, Rate, Slot};
 use tributary::ledger::{AllTerms, Ledger, Opening};
@@ -10,7 +14,8 @@ use tributary::time::Clock;
 
 use crate::bench::terms;
 use crate::binary::{Folder, client};
-use crate::cluster::Database;
+use crate::cluster::{Cluster, Database, run};
+use crate::crash::{self, Tale};
 use crate::world::{SECRET, charge, customer, event, refund};
 
 /// The server's time in microseconds.
@@ -19,6 +24,11 @@ const NOW: &str =
 const NEXT: &str = "SELECT CAST(next_at AS TEXT) FROM rates WHERE destination = 'ps'";
 
 const SECOND_US: i64 = 1_000_000;
+
+/// Rounds of kills unless a person asks for more, as for one process.
+const ROUNDS: u32 = 3;
+/// Who sends to each of two processes at the same time.
+const SENDERS: u64 = 3;
 
 /// How often a payment is looked at, and how many times.
 const STEP: Duration = Duration::from_millis(100);
@@ -218,4 +228,75 @@ async fn two_services_on_one_database_forward_each_payment_once() {
     folder.expect(0, &["reconcile"]);
     folder.expect(0, &["check"]);
     assert_eq!(second.terminate().code(), Some(0));
+}
+
+/// Two real processes on one PostgreSQL under load. In each round the server is killed
+/// and started again, or all connections are cut, or neither; then one process is killed
+/// after the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_and_their_server_killed_at_any_moment_lose_nothing_and_pay_nothing_twice() {
+    let rounds = crash::number(crash::ROUNDS_VARIABLE).unwrap_or_else(|| ROUNDS.into());
+    let seed = crash::number(crash::SEED_VARIABLE).unwrap_or_else(rand::random);
+    eprintln!(
+        "{}={seed} {}={rounds}",
+        crash::SEED_VARIABLE,
+        crash::ROUNDS_VARIABLE
+    );
+    let mut dice = StdRng::seed_from_u64(seed ^ 2);
+    let server = Cluster::start(&[]);
+    let url = server.url("postgres");
+    let mut folder = crash::faulty(&mut dice).await;
+    folder.set("TRIBUTARY__LEDGER__URL", &url);
+    let tale = Arc::new(Mutex::new(Tale::new(seed)));
+    let (mut restarts, mut cuts) = (0, 0);
+    for round in 1..=rounds {
+        tale.lock().unwrap().payments_most = round * crash::PAYMENTS_A_ROUND;
+        let mut replicas = [folder.serve().await, folder.serve().await];
+        let mut senders = Vec::new();
+        for replica in &replicas {
+            for _ in 0..SENDERS {
+                let sending = crash::send(replica.public.clone(), Arc::clone(&tale), false);
+                senders.push(tokio::spawn(sending));
+            }
+        }
+        let mut live = || Duration::from_millis(dice.random_range(crash::LIFE_MS));
+        tokio::time::sleep(live()).await;
+        match round % 3 {
+            1 => {
+                server.kill();
+                tokio::time::sleep(live() / 2).await;
+                server.resume();
+                restarts += 1;
+            }
+            2 => {
+                let others = "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity
+                     WHERE application_name = 'tributary' AND pid <> pg_backend_pid()";
+                cuts += run(&url, others).unwrap().len();
+            }
+            _ => {}
+        }
+        for replica in &mut replicas {
+            tokio::time::sleep(live()).await;
+            replica.kill();
+            assert!(!replica.log().contains("panicked"), "{}", replica.log());
+        }
+        for sender in senders {
+            sender.await.unwrap();
+        }
+    }
+    let running = folder.serve().await;
+    folder.sandbox.set_faults(Vec::new());
+    crash::send(running.public.clone(), Arc::clone(&tale), true).await;
+    // The claims of those who died run out, also those that are somebody's by now:
+    // a claim is not what keeps a payment safe.
+    let out = "UPDATE payments SET due_at = 0 WHERE claim IS NOT NULL";
+    run(&url, out).unwrap();
+    let tale = Arc::into_inner(tale).unwrap().into_inner().unwrap();
+    let acknowledged = crash::check(&folder, &url, tale).await;
+    folder.expect(0, &["reconcile"]);
+    assert_eq!(running.terminate().code(), Some(0));
+    eprintln!(
+        "{} kills, the server {restarts} times, {cuts} connections cut; {acknowledged} deliveries answered 200; lost 0, twice 0",
+        2 * rounds
+    );
 }
