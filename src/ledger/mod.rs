@@ -11,7 +11,9 @@
 //! the call, and an unknown row allows nothing but a read-back.
 
 pub mod book;
+mod closed;
 mod compare;
+pub mod copying;
 mod delivery;
 pub mod export;
 mod figures;

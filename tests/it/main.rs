@@ -16,6 +16,7 @@ mod browser;
 mod cli;
 mod cluster;
 mod commission;
+mod copy;
 mod crash;
 mod csv;
 mod days;

@@ -17,7 +17,7 @@ use crate::ledger::sqlite::classify;
 use crate::time::Time;
 
 /// When the copy was made, in milliseconds; stands in copies only.
-const COPIED_AT: &str = "copied_at";
+pub(super) const COPIED_AT: &str = "copied_at";
 
 impl Store {
     /// As [`crate::ledger::Ledger::back_up`].
