@@ -31,6 +31,7 @@ mod sqlite;
 mod state;
 mod store;
 pub mod story;
+mod texts;
 mod turn;
 pub mod unattributed;
 pub mod what_if;

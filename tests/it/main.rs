@@ -46,6 +46,7 @@ mod rows;
 mod segments;
 mod sim;
 mod tale;
+mod texts;
 mod tidy;
 mod upgrade;
 mod world;
