@@ -151,6 +151,8 @@ pub(super) enum Command {
         /// The file to make; it must not be there yet
         file: PathBuf,
     },
+    /// Move the ledger to another place, a file or PostgreSQL; nobody may serve on it
+    Copy(Copy),
     /// Run the PartnerStack-compatible sandbox alone
     Sandbox(Sandbox),
     /// Try it all: sandbox, service and signed traffic
@@ -164,6 +166,29 @@ pub(super) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+/// It does not print itself: URLs may hold passwords.
+#[derive(clap::Args)]
+pub(super) struct Copy {
+    /// The ledger: sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE
+    #[arg(long, value_name = "URL")]
+    pub from: String,
+    /// The new place, which must hold nothing yet
+    #[arg(long, value_name = "URL", required_unless_present = "give_up")]
+    pub to: Option<String>,
+    /// Leave the ledger in use, also while it is served; the copy forwards nothing until it was adopted
+    #[arg(long)]
+    pub keep_source: bool,
+    /// Open the ledger again whose move was begun and is not finished
+    #[arg(long, conflicts_with_all = ["to", "keep_source"])]
+    pub give_up: bool,
+}
+
+impl std::fmt::Debug for Copy {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.write_str("Copy")
+    }
 }
 
 #[derive(Debug, clap::Args)]

@@ -5,6 +5,7 @@
 
 mod args;
 mod check;
+mod copy;
 mod import;
 mod link;
 mod mirror;
@@ -96,6 +97,7 @@ async fn dispatch(args: Args, env: &Env) -> anyhow::Result<u8> {
             mirror::run(config(file, env, true)?, extent, talk).await
         }
         Command::Sandbox(sandbox) => verbs::sandbox(sandbox, env).await,
+        Command::Copy(asked) => copy::run(asked, talk).await,
         Command::Demo { once } => crate::demo::run(once).await,
         Command::Completions { shell } => {
             let mut command = Args::command();

@@ -19,6 +19,9 @@ use crate::time::Time;
 /// The longest key or value that is kept, in characters: the longest key that the
 /// reference allows anywhere.
 const TEXT_MOST_CHARS: usize = 255;
+/// The same in bytes: three of them stand in one key of a roll-up, and a ledger in
+/// PostgreSQL has at most 2,704 for it.
+const TEXT_MOST_BYTES: usize = 765;
 
 /// The largest amount of a reward that is read, in minor units either way: twenty
 /// thousand times the largest transaction that the reference allows, and small
@@ -202,6 +205,7 @@ pub(super) fn read(
 fn fitting(value: &Value) -> Option<String> {
     text(value)
         .filter(|text| text.chars().count() <= TEXT_MOST_CHARS)
+        .filter(|text| text.len() <= TEXT_MOST_BYTES && !text.contains('\0'))
         .map(str::to_owned)
 }
 

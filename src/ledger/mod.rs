@@ -11,7 +11,9 @@
 //! the call, and an unknown row allows nothing but a read-back.
 
 pub mod book;
+mod closed;
 mod compare;
+pub mod copying;
 mod delivery;
 pub mod export;
 mod figures;
@@ -29,6 +31,7 @@ mod sqlite;
 mod state;
 mod store;
 pub mod story;
+mod texts;
 mod turn;
 pub mod unattributed;
 pub mod what_if;

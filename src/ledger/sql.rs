@@ -49,10 +49,26 @@ impl<T: Kinded + ?Sized> Kinded for &T {
 /// A value that is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Owned {
+    /// Nothing.
+    Null,
     /// An integer or a truth.
     Int(i64),
     /// Text.
     Text(String),
+    /// Bytes.
+    Blob(Vec<u8>),
+}
+
+impl Value<'_> {
+    /// The same, kept.
+    pub(super) fn kept(self) -> Owned {
+        match self {
+            Value::Null | Value::Absent(_) => Owned::Null,
+            Value::Int(number) => Owned::Int(number),
+            Value::Text(text) => Owned::Text(text.to_owned()),
+            Value::Blob(bytes) => Owned::Blob(bytes.to_vec()),
+        }
+    }
 }
 
 /// Why a column is not what was asked for: the ledger holds something unexpected.
@@ -206,8 +222,10 @@ impl ToValue for Value<'_> {
 impl ToValue for Owned {
     fn to_value(&self) -> Result<Value<'_>, LedgerError> {
         Ok(match self {
+            Owned::Null => Value::Null,
             Owned::Int(number) => Value::Int(*number),
             Owned::Text(text) => Value::Text(text),
+            Owned::Blob(bytes) => Value::Blob(bytes),
         })
     }
 }
@@ -356,7 +374,8 @@ impl Row<'_> {
         }
     }
 
-    fn value(&self, at: usize) -> Result<Value<'_>, LedgerError> {
+    /// A column as it is.
+    pub(super) fn value(&self, at: usize) -> Result<Value<'_>, LedgerError> {
         match self {
             Row::Sqlite(row) => Ok(match row.get_ref(at)? {
                 ValueRef::Null => Value::Null,

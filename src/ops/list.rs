@@ -61,6 +61,11 @@ impl FilterText {
                 .map_err(|error| UsageError(format!("cursor: {error}")))
         });
         let limit = page_length(self.limit.as_deref())?;
+        let texts = [&self.source, &self.provider, &self.customer_key, &self.q];
+        if texts.into_iter().flatten().any(|text| text.contains('\0')) {
+            let why = "a filter holds the character U+0000, which is no part of a text";
+            return Err(UsageError(why.to_owned()));
+        }
         let filter = Filter {
             state: state.transpose()?,
             source: self.source.clone(),

@@ -192,7 +192,8 @@ impl Bench {
         }
     }
 
-    async fn shut(&mut self) {
+    /// Closes the ledger, so that nobody serves on it.
+    pub async fn shut(&mut self) {
         self.ledger.close().await;
         if let Some(other) = self.other.take() {
             other.close().await;

@@ -226,7 +226,7 @@ pub fn told_of(id: &str, rng: &mut StdRng) -> Vec<Reading> {
     told.into_iter().map(&mut spread).collect()
 }
 
-async fn decide(bench: &Bench, rng: &mut StdRng) {
+pub async fn decide(bench: &Bench, rng: &mut StdRng) {
     let filter = Filter {
         payment_id: Some(format!("ch_{}", rng.random_range(0..8))),
         ..Filter::default()

@@ -25,7 +25,7 @@ const STEPS: usize = 60;
 const BYS: [By; 5] = [By::Partner, By::Customer, By::Source, By::Day, By::Month];
 
 /// What is told of everything, with how it was asked for.
-async fn reports(ledger: &Ledger, briefly: bool) -> Vec<(String, Vec<Report>, Vec<Trends>)> {
+pub async fn reports(ledger: &Ledger, briefly: bool) -> Vec<(String, Vec<Report>, Vec<Trends>)> {
     let mut asked = questions(ledger.report_zone());
     asked.retain(|it| it.by == By::Day && !(briefly && it.from.is_some()));
     let mut all = Vec::new();
@@ -97,7 +97,7 @@ async fn agree(bench: &Bench, told: &str, briefly: bool) -> i64 {
 
 /// The destination lists its customers, with other partners than before, and what
 /// partners get.
-async fn mirror(bench: &Bench, rng: &mut StdRng) {
+pub async fn mirror(bench: &Bench, rng: &mut StdRng) {
     let now = bench.clock.now();
     let customers: Vec<_> = ["acme", "globex", "initech", "hooli"]
         .into_iter()
@@ -126,7 +126,7 @@ async fn mirror(bench: &Bench, rng: &mut StdRng) {
 }
 
 /// A few rows of a file about payments that may be known.
-async fn rows(bench: &Bench, rng: &mut StdRng) {
+pub async fn rows(bench: &Bench, rng: &mut StdRng) {
     let mut rows = Vec::new();
     for _ in 0..3 {
         let id = format!("ch_{}", rng.random_range(0..12));

@@ -67,6 +67,13 @@ impl Limits {
         lock_ms: 600_000,
         idle_in_transaction_ms: 60_000,
     };
+    /// Of a copy, whose snapshot of one ledger waits while the other one is written, and
+    /// which nobody waits for.
+    pub(in crate::ledger) const COPYING: Limits = Limits {
+        statement_ms: 3_600_000,
+        lock_ms: 10_000,
+        idle_in_transaction_ms: 600_000,
+    };
 }
 
 /// A row that was found.
@@ -229,8 +236,11 @@ impl Client {
     /// # Errors
     /// As [`Client::query`], of what had to be waited for: the first time the statement
     /// is prepared.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no verb queues yet"))]
-    pub(super) fn queue(&mut self, sql: &str, values: &[Value<'_>]) -> Result<(), LedgerError> {
+    pub(in crate::ledger) fn queue(
+        &mut self,
+        sql: &str,
+        values: &[Value<'_>],
+    ) -> Result<(), LedgerError> {
         let (statement, bound) = self.ready(sql, values)?;
         let client = Arc::clone(&self.client);
         self.put(Box::pin(async move {

@@ -16,7 +16,8 @@ mod tls;
 mod wire;
 
 pub(super) use client::{Client, Limits, Row};
-pub(super) use schema::{look_at_server, migrate};
+pub(super) use place::name_of;
+pub(super) use schema::{WRITER, is_there, look_at_server, migrate};
 
 #[cfg(test)]
 mod client_tests;

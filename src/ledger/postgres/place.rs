@@ -128,6 +128,14 @@ impl Place {
     }
 }
 
+/// Hosts and database of a URL, for people.
+///
+/// # Errors
+/// As [`Place::read`].
+pub(in crate::ledger) fn name_of(url: &str) -> Result<String, LedgerError> {
+    Place::read(url).map(|place| place.name)
+}
+
 /// Whether a host can be one. What a password with "@" in it leaves behind is none.
 fn is_name(host: &Host) -> bool {
     let Host::Tcp(name) = host else {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::client::Client;
 use super::errors::Fault;
 use crate::ledger::LedgerError;
+use crate::ledger::closed::refuse_closed;
 use crate::ledger::sql::Value;
 
 /// The versions in order; `meta` says how many a ledger has had.
@@ -43,8 +44,9 @@ const RELATIONS: &str = "SELECT c.relname, c.relkind = 'r' FROM pg_catalog.pg_cl
 /// Whether this is a ledger, by a name that no other program writes.
 const OURS: &str = "SELECT value FROM meta WHERE name = 'ledger'";
 
-/// All who write take this row first.
-const WRITER: &str = "SELECT value FROM meta WHERE name = 'writer' FOR UPDATE";
+/// All who write take this row first, and look whether they may.
+pub(in crate::ledger) const WRITER: &str =
+    "SELECT value FROM meta WHERE name = 'writer' FOR UPDATE";
 
 const VERSION: &str = "SELECT value FROM meta WHERE name = 'version'";
 
@@ -144,6 +146,10 @@ fn next_version(client: &mut Client) -> Result<bool, Fault> {
         }
         return Ok(true);
     };
+    // What is not whole or not in use any more stays as it is.
+    if done > 0 {
+        refuse_closed(&writer(client)?)?;
+    }
     client.attempt(sql)?;
     let now = (done + 1).to_string();
     client.execute(
@@ -153,6 +159,23 @@ fn next_version(client: &mut Client) -> Result<bool, Fault> {
     )?;
     client.commit()?;
     Ok(false)
+}
+
+/// Takes the writer's row; answers what stands in it.
+fn writer(client: &mut Client) -> Result<String, LedgerError> {
+    let rows = client.query(WRITER, &[])?;
+    match rows.first().map(|row| row.value(0)).transpose()? {
+        Some(Value::Text(text)) => Ok(text.to_owned()),
+        _ => Ok(String::new()),
+    }
+}
+
+/// Whether there is a ledger of ours; any other database is an error.
+pub(in crate::ledger) fn is_there(client: &mut Client) -> Result<bool, LedgerError> {
+    client.attempt("BEGIN ISOLATION LEVEL READ COMMITTED")?;
+    let done = version(client)?;
+    client.attempt("ROLLBACK")?;
+    Ok(done > 0)
 }
 
 /// How many versions the database has had; holds the writer's row where there is one.
@@ -184,7 +207,7 @@ fn version(client: &mut Client) -> Result<i64, Fault> {
     if client.query(OURS, &[]).map_err(undefined)?.is_empty() {
         return Err(foreign().into());
     }
-    client.query(WRITER, &[])?;
+    writer(client)?;
     let said = client.query(VERSION, &[])?;
     let number = match said.first().map(|row| row.value(0)).transpose()? {
         Some(Value::Text(text)) => text.parse().ok(),

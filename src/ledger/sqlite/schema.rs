@@ -5,16 +5,17 @@ use std::fs::{File, TryLockError};
 use std::path::Path;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use super::classify;
 use crate::ledger::LedgerError;
+use crate::ledger::closed::refuse_closed;
 
 /// "Trib": tells our file from any other SQLite file.
 const APPLICATION_ID: i64 = 0x5472_6962;
 
 /// The versions in order; a file's `user_version` says how many it has had.
-const VERSIONS: [&str; 7] = [
+const VERSIONS: [&str; 8] = [
     include_str!("../sql/sqlite/001.sql"),
     include_str!("../sql/sqlite/002.sql"),
     include_str!("../sql/sqlite/003.sql"),
@@ -22,7 +23,11 @@ const VERSIONS: [&str; 7] = [
     include_str!("../sql/sqlite/005.sql"),
     include_str!("../sql/sqlite/006.sql"),
     include_str!("../sql/sqlite/007.sql"),
+    include_str!("../sql/sqlite/008.sql"),
 ];
+
+/// Why nothing may be written, where that is so.
+pub(in crate::ledger) const WRITER: &str = "SELECT value FROM meta WHERE name = 'writer'";
 
 /// How long a command waits for another process's transaction. Those take
 /// milliseconds; a backup's read does not lock at all.
@@ -180,6 +185,9 @@ fn unusable(path: &Path, error: &rusqlite::Error) -> LedgerError {
 /// The version that has `deliveries.kept` for sure.
 const KEPT_SINCE: usize = 3;
 
+/// The version from which on a ledger may be closed.
+const CLOSED_SINCE: usize = 8;
+
 /// Adds what is kept of a request beside its body. Some ledgers of the versions 1
 /// and 2 have the column and some have not: for a while the first version's file
 /// was made with it, so the number does not tell.
@@ -213,6 +221,10 @@ pub(in crate::ledger) fn migrate(conn: &mut Connection) -> Result<(), LedgerErro
             "the ledger is of version {version} and this program knows {}; use a newer program",
             VERSIONS.len()
         )));
+    }
+    if (CLOSED_SINCE..VERSIONS.len()).contains(&done) {
+        let writer = tx.query_row(WRITER, [], |row| row.get::<_, String>(0));
+        refuse_closed(&writer.optional()?.unwrap_or_default())?;
     }
     for (number, sql) in VERSIONS.iter().enumerate().skip(done) {
         tx.execute_batch(sql)?;

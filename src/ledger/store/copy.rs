@@ -17,16 +17,16 @@ use crate::ledger::sqlite::classify;
 use crate::time::Time;
 
 /// When the copy was made, in milliseconds; stands in copies only.
-const COPIED_AT: &str = "copied_at";
+pub(super) const COPIED_AT: &str = "copied_at";
 
 impl Store {
     /// As [`crate::ledger::Ledger::back_up`].
     pub(in crate::ledger) async fn back_up(&self, file: &Path) -> Result<(), LedgerError> {
         let server = || {
             LedgerError::Refused(
-                "a ledger in PostgreSQL is backed up by the server's own means, such as pg_dump; \
-                 after it was restored run \"tributary reconcile --adopt\" before the first \
-                 \"serve\", or what was posted since is posted again"
+                "a ledger in PostgreSQL is backed up by \"tributary copy --keep-source\", or by the \
+                 server's own means; what those restored needs \"tributary reconcile --adopt\" \
+                 before the first \"serve\", or what was posted since is posted again"
                     .to_owned(),
             )
         };

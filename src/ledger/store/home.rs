@@ -67,13 +67,39 @@ impl Home {
         }
     }
 
-    /// The same, for what only a file can do.
-    pub(super) fn only_file(&self, what: &str) -> Result<&Path, LedgerError> {
-        self.file().ok_or_else(|| {
-            LedgerError::Refused(format!(
-                "{what} is not there yet for a ledger in PostgreSQL"
-            ))
-        })
+    /// Where it is, for people; without a password.
+    pub(super) fn name(&self) -> Result<String, LedgerError> {
+        match self {
+            Home::File(path) => Ok(path.display().to_string()),
+            Home::Server(url) => postgres::name_of(url.expose_secret()),
+        }
+    }
+
+    /// Whether there is a ledger; a database or file that is something else is an error.
+    pub(super) fn is_there(&self) -> Result<bool, LedgerError> {
+        match self {
+            Home::File(path) => Ok(std::fs::metadata(path).is_ok_and(|it| it.len() > 0)),
+            Home::Server(url) => {
+                postgres::is_there(&mut Client::open(url.expose_secret(), Limits::COPYING)?)
+            }
+        }
+    }
+
+    /// Whether both are one file.
+    pub(super) fn is_same_file(&self, other: &Home) -> bool {
+        let identity = |home: &Home| home.file().and_then(schema::identity);
+        identity(self).is_some_and(|ours| identity(other) == Some(ours))
+    }
+
+    /// A connection that may take its time.
+    pub(super) fn connect_to_copy(&self) -> Result<Link, LedgerError> {
+        match self {
+            Home::File(path) => Ok(Link::File(schema::connect(path)?)),
+            Home::Server(url) => {
+                let client = Client::open(url.expose_secret(), Limits::COPYING)?;
+                Ok(Link::Server(RefCell::new(client)))
+            }
+        }
     }
 
     /// Makes the tables, or brings them to this program's version, and connects.

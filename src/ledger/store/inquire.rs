@@ -13,6 +13,7 @@ use super::stand::Folded;
 use super::tx::{PaymentRow, Tx};
 use super::{LedgerError, Store};
 use crate::ledger::book::{SourceTerms, State};
+use crate::ledger::texts::keepable;
 use crate::ledger::{Answer, Asking, Recorded};
 use crate::lookup::{CameTo, Tried};
 use crate::movement::{Authority, Inquiry, Scope, Subject};
@@ -56,8 +57,12 @@ impl Store {
     pub(in crate::ledger) async fn answer(
         &self,
         asking: Asking,
-        answer: Answer,
+        mut answer: Answer,
     ) -> Result<bool, LedgerError> {
+        if let Answer::Told(delivery) = &mut answer {
+            let reading = std::mem::replace(&mut delivery.reading, Err(String::new()));
+            delivery.reading = keepable(reading);
+        }
         self.write(move |tx| tx.answer(&asking, &answer)).await
     }
 }

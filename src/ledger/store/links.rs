@@ -10,6 +10,7 @@ use crate::ledger::sql::{Row as SqlRow, params};
 use super::record::{Origin, Place};
 use super::tx::Tx;
 use super::{LedgerError, Store};
+use crate::ledger::texts::{holds_nul, refuse_nul};
 use crate::ledger::{Decision, LinkPlace, LinkView, Linked, NewLink, Word};
 use crate::lookup::CUSTOMER_KEY_MOST_CHARS;
 use crate::movement::Link;
@@ -25,6 +26,12 @@ impl Store {
         link: NewLink,
         word: Word,
     ) -> Result<Linked, LedgerError> {
+        refuse_nul([
+            ("the kind", link.kind.as_str()),
+            ("the external id", &link.external_id),
+            ("the customer key", &link.customer_key),
+            ("the reason", &word.why),
+        ])?;
         self.write(move |tx| Ok(tx.link(&link, &word)?.0)).await
     }
 
@@ -36,6 +43,9 @@ impl Store {
         external_id: &str,
         word: Word,
     ) -> Result<usize, LedgerError> {
+        if holds_nul(kind) || holds_nul(external_id) {
+            return Err(LedgerError::NotFound("there is no such link".to_owned()));
+        }
         let (source, kind, id) = (source.to_owned(), kind.to_owned(), external_id.to_owned());
         self.write(move |tx| tx.unlink(&source, &kind, &id, &word))
             .await
@@ -48,6 +58,9 @@ impl Store {
         kind: &str,
         external_id: &str,
     ) -> Result<Vec<LinkView>, LedgerError> {
+        if holds_nul(kind) || holds_nul(external_id) {
+            return Err(LedgerError::NotFound("there is no such link".to_owned()));
+        }
         let (source, kind, id) = (source.to_owned(), kind.to_owned(), external_id.to_owned());
         self.read(move |tx| tx.links(&source, &kind, &id)).await
     }

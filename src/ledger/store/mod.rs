@@ -10,6 +10,7 @@
 mod adopt;
 mod batch;
 mod begin;
+mod carry;
 mod commission;
 mod compare;
 mod condense;
@@ -24,9 +25,11 @@ mod links;
 mod list;
 mod mirror;
 mod mirrored;
+mod moving;
 mod newcomers;
 mod opening;
 mod people;
+mod presence;
 mod presume;
 mod rate;
 mod read;
@@ -38,6 +41,7 @@ mod rewards;
 mod roll_up;
 mod rows;
 mod rows_told;
+mod scratch;
 mod search;
 mod segment;
 mod settle;
@@ -45,6 +49,7 @@ mod sheet;
 mod stand;
 mod story;
 mod strangers;
+mod tables;
 mod tally;
 mod trend;
 mod tx;
@@ -57,13 +62,13 @@ use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use rusqlite::Connection;
-
 use super::sqlite::schema;
 use super::{AllTerms, LedgerError, Opening};
 use crate::day::Zone;
 use crate::time::{Clock, Time};
 use home::{Home, Link};
+pub(super) use moving::{copy as copy_between, give_up as give_up_move};
+use presence::Presence;
 use tokio::sync::Semaphore;
 use tx::Tx;
 use writer::{Sort, Writer};
@@ -75,9 +80,6 @@ const READERS_MOST: usize = 8;
 /// Connections kept for reading. Pages and commands read little; more would
 /// only hold more memory.
 const READERS_KEPT: usize = 4;
-
-/// How the folder of a copy is named: what a kill left behind can be deleted.
-const COPY_PREFIX: &str = ".tributary-dry-run-";
 
 /// The store behind [`super::Ledger`].
 pub struct Store {
@@ -93,6 +95,8 @@ pub struct Store {
     other_zones: tokio::sync::Mutex<()>,
     /// When an import last left the file to others, on the clock since the start.
     left_at_ms: AtomicI64,
+    /// Says that this process serves, where others may serve as well.
+    presence: Option<Presence>,
     /// Held while this process serves; the system lets it go at any end.
     _lock: Option<File>,
 }
@@ -167,8 +171,13 @@ impl Store {
             damaged: AtomicBool::new(false),
             broken: Mutex::default(),
         });
-        at_once(&link, &shared, |tx| tx.make_ready(shared.serving))?;
+        let presence = (opening.serve && home.file().is_none()).then(Presence::new);
+        at_once(&link, &shared, |tx| {
+            tx.make_ready(shared.serving)?;
+            presence.as_ref().map_or(Ok(()), |it| tx.announce(it))
+        })?;
         let writer = Writer::start(link, home.clone(), Arc::clone(&shared))?;
+        let presence = presence.map(|it| it.keep(&writer)).transpose()?;
         let readers_most = match home {
             Home::File(_) => Semaphore::MAX_PERMITS,
             Home::Server(_) => READERS_MOST,
@@ -182,40 +191,9 @@ impl Store {
             pacer: Mutex::default(),
             other_zones: tokio::sync::Mutex::default(),
             left_at_ms: AtomicI64::default(),
+            presence,
             _lock: serving,
         })
-    }
-
-    /// As [`super::Ledger::scratch`].
-    pub(in crate::ledger) async fn scratch(&self) -> Result<super::Scratch, LedgerError> {
-        let path = self.home.only_file("a dry run")?.to_path_buf();
-        let shared = Arc::clone(&self.shared);
-        let copied = tokio::task::spawn_blocking(move || {
-            let beside = path.parent().filter(|it| !it.as_os_str().is_empty());
-            let folder = tempfile::Builder::new()
-                .prefix(COPY_PREFIX)
-                .tempdir_in(beside.unwrap_or(std::path::Path::new(".")))
-                .map_err(|error| LedgerError::Unavailable(format!("no copy: {error}")))?;
-            let file = folder.path().join("ledger.db");
-            let from = schema::connect_to_read(&path)?;
-            let mut to = Connection::open(&file)?;
-            rusqlite::backup::Backup::new(&from, &mut to)?.step(-1)?;
-            drop(to);
-            let opening = Opening {
-                url: format!("sqlite:{}", file.display()),
-                terms: shared.terms.clone(),
-                clock: shared.clock.clone(),
-                report_zone: shared.zone.clone(),
-                serve: false,
-            };
-            let ledger = super::Ledger::open(opening)?;
-            Ok(super::Scratch {
-                ledger,
-                _folder: folder,
-            })
-        });
-        let lost = || LedgerError::Unavailable("the copy was cut off".to_owned());
-        copied.await.unwrap_or_else(|_| Err(lost()))
     }
 
     /// Runs `verb` in a savepoint of the next shared commit; answers after it.
@@ -288,6 +266,7 @@ impl Store {
 
     /// As [`super::Ledger::close`].
     pub async fn close(&self) {
+        self.leave().await;
         self.writer.close().await;
     }
 

@@ -12,6 +12,7 @@ use super::stand::{CALL, Folded};
 use super::tx::{Tx, by_word, word_of};
 use super::{LedgerError, Store};
 use crate::ledger::book::State;
+use crate::ledger::texts::refuse_nul;
 use crate::ledger::{Cursor, Decided, Decision, Filter, Statement, Word};
 use crate::lookup::CUSTOMER_KEY_MOST_CHARS;
 use crate::money::{LARGEST_MINOR, Minor};
@@ -30,6 +31,11 @@ impl Store {
         word: Word,
         dry_run: bool,
     ) -> Result<(Vec<Decided>, Option<Cursor>), LedgerError> {
+        let customer = match &decision {
+            Decision::Customer { customer } | Decision::Move { customer } => customer,
+            _ => "",
+        };
+        refuse_nul([("the customer key", customer), ("the reason", &word.why)])?;
         let verb = move |tx: &Tx<'_>| {
             let places = tx
                 .listed(&filter, DECIDED_AT_ONCE, Order::NewestFirst)?
@@ -58,6 +64,15 @@ impl Store {
         statement: Statement,
         word: Word,
     ) -> Result<Decided, LedgerError> {
+        let named = match &statement {
+            Statement::Refund { refund_id, .. } => ("the refund's id", refund_id.as_str()),
+            Statement::Attach { reversal_id } => ("the reversal's id", reversal_id.as_str()),
+        };
+        refuse_nul([
+            named,
+            ("the payment's id", payment_id),
+            ("the reason", &word.why),
+        ])?;
         let (source, payment_id) = (source.to_owned(), payment_id.to_owned());
         self.write(move |tx| match &statement {
             Statement::Refund { refund_id, amount } => {

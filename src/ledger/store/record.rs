@@ -13,6 +13,7 @@ use super::links::part_of;
 use super::tx::{Tx, word_of};
 use super::{LedgerError, Store};
 use crate::ledger::book::State;
+use crate::ledger::texts::keepable;
 use crate::ledger::{Delivery, Recorded, Taken};
 use crate::lookup::Rule;
 use crate::movement::{Clue, Fact, Movement, Reading, Scope, Subject};
@@ -25,8 +26,9 @@ impl Store {
     /// As [`crate::ledger::Ledger::record`].
     pub(in crate::ledger) async fn record(
         &self,
-        delivery: Delivery,
+        mut delivery: Delivery,
     ) -> Result<Recorded, LedgerError> {
+        delivery.reading = keepable(delivery.reading);
         self.write_delivery(move |tx| tx.record(&delivery)).await
     }
 }

@@ -20,6 +20,7 @@ use super::strangers::{Acquaintance, Known};
 use super::tx::{Tx, word_of};
 use crate::ledger::book::SourceTerms;
 use crate::ledger::rows::{RowsFrom, StatedRow};
+use crate::ledger::texts::unkeepable;
 use crate::money::LARGEST_MINOR;
 use crate::movement::{Alias, Clue, Fact, Reading, Scope, Subject};
 
@@ -88,7 +89,7 @@ fn sorted<'r>(rows: &[&'r StatedRow], batch: &mut Recorded) -> (Vec<Group<'r>>, 
             news: false,
         });
         match (recordable(reading), about_one(reading)) {
-            (Err(why), _) => drop(batch.rejected.insert(index, why.to_owned())),
+            (Err(why), _) => drop(batch.rejected.insert(index, why)),
             (Ok(()), Some(payment_id)) => about.push((payment_id, &reading.scope, index)),
             (Ok(()), None) => others.push(index),
         }
@@ -359,14 +360,18 @@ fn circumstances(terms: &SourceTerms, from: &RowsFrom) -> Vec<u8> {
 }
 
 /// Refuses what no row may say.
-fn recordable(reading: &Reading) -> Result<(), &'static str> {
+fn recordable(reading: &Reading) -> Result<(), String> {
     if !reading.unpriced.is_empty() {
-        return Err("it says no amount, and a row has nothing that could say one later");
+        let why = "it says no amount, and a row has nothing that could say one later";
+        return Err(why.to_owned());
+    }
+    if let Some(why) = unkeepable(reading) {
+        return Err(why);
     }
     let money = reading.movements.iter().map(|it| it.fact.amount);
     match { money }.all(|amount| (0..=LARGEST_MINOR).contains(&amount)) {
         true => Ok(()),
-        false => Err("the amount is negative or too large"),
+        false => Err("the amount is negative or too large".to_owned()),
     }
 }
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::ledger::sql::params;
+use crate::ledger::texts::holds_nul;
 use crate::provider::Kept;
 
 use super::stand::{Folded, read_fact};
@@ -38,6 +39,9 @@ impl Store {
         source: &str,
         id: &str,
     ) -> Result<Story, LedgerError> {
+        if holds_nul(source) || holds_nul(id) {
+            return Err(LedgerError::NotFound("there is no such id".to_owned()));
+        }
         let (source, id) = (source.to_owned(), id.to_owned());
         self.read(move |tx| tx.story(&source, &id)).await
     }

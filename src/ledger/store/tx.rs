@@ -5,12 +5,14 @@
 
 use std::cell::RefCell;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 
+use super::schema;
 use crate::day::Zone;
 use crate::ledger::book::{SourceTerms, State};
-use crate::ledger::postgres::Client;
-use crate::ledger::sql::{Params, Row, Value, params, unexpected};
+use crate::ledger::closed::refuse_closed;
+use crate::ledger::postgres::{Client, WRITER};
+use crate::ledger::sql::{FromValue as _, Params, Row, Value, params, unexpected};
 use crate::ledger::{AllTerms, LedgerError};
 use crate::plan::{Customer, CustomerBy};
 use crate::time::Time;
@@ -24,19 +26,37 @@ pub(super) enum Conn<'a> {
     Postgres(&'a RefCell<Client>),
 }
 
-/// All who write take this row first, so that the writers of all replicas run one
-/// after another, as those of a file do.
-const WRITER: &str = "SELECT value FROM meta WHERE name = 'writer' FOR UPDATE";
-
 impl Conn<'_> {
     /// Begins a transaction that writes: nobody else does until it ends.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unusable`] where the ledger is closed for good.
     pub(super) fn begin(self) -> Result<(), LedgerError> {
+        let standing = self.begin_where_closed()?;
+        refuse_closed(&standing).inspect_err(|_| {
+            // Why it is closed says more than that there was nothing left to end.
+            let _ = self.roll_back();
+        })
+    }
+
+    /// The same for who closes and opens; answers what stands in the row of the
+    /// writer. All who write take this row first, so that the writers of all replicas
+    /// run one after another, as those of a file do, and none writes into a ledger
+    /// that was closed meanwhile.
+    pub(super) fn begin_where_closed(self) -> Result<String, LedgerError> {
         match self {
-            Conn::Sqlite(conn) => Ok(conn.execute_batch("BEGIN IMMEDIATE")?),
+            Conn::Sqlite(conn) => {
+                conn.execute_batch("BEGIN IMMEDIATE")?;
+                let mut asked = conn.prepare_cached(schema::WRITER)?;
+                let found = asked.query_row([], |row| row.get(0)).optional()?;
+                Ok(found.unwrap_or_default())
+            }
             Conn::Postgres(client) => {
                 let mut client = client.borrow_mut();
                 client.queue_batch("BEGIN ISOLATION LEVEL READ COMMITTED")?;
-                client.query(WRITER, &[]).map(|_| ())
+                let rows = client.query(WRITER, &[])?;
+                let found = rows.first().map(|row| row.value(0)).transpose()?;
+                found.map_or_else(|| Ok(String::new()), String::from_value)
             }
         }
     }
@@ -232,6 +252,15 @@ impl<'a> Tx<'a> {
                 Ok(statement.raw_execute()?)
             }
             Conn::Postgres(client) => client.borrow_mut().execute(sql, &values(&params)?),
+        }
+    }
+
+    /// Writes a row of which nothing is asked: to a server it is sent with the next
+    /// statement that is.
+    pub(super) fn queue(&self, sql: &str, params: impl Params) -> Result<(), LedgerError> {
+        match self.conn {
+            Conn::Sqlite(_) => self.run(sql, params).map(|_| ()),
+            Conn::Postgres(client) => client.borrow_mut().queue(sql, &values(&params)?),
         }
     }
 

@@ -6,6 +6,7 @@
 //! opened afresh. While there is trouble the thread tries by itself whether
 //! writing works again. It repairs nothing: a damaged file stays closed.
 
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -125,6 +126,43 @@ impl Writer {
             .map_err(|_| closed())?;
         drop(sender);
         told.await.map_err(|_| closed())?
+    }
+
+    /// Runs `verb` every so often, until what this answers is dropped or nothing is
+    /// written any more. How it went is of no interest: it comes again.
+    pub(super) fn repeat(
+        &self,
+        every: Duration,
+        verb: impl Fn(&Tx<'_>) -> Result<(), LedgerError> + Clone + Send + 'static,
+    ) -> Result<std::sync::mpsc::Sender<()>, LedgerError> {
+        let (stop, stopped) = std::sync::mpsc::channel();
+        let sender = lock(&self.sender).as_ref().map(mpsc::Sender::downgrade);
+        let again = move || {
+            while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+                let Some(sender) = sender.as_ref().and_then(mpsc::WeakSender::upgrade) else {
+                    return;
+                };
+                let verb = verb.clone();
+                let run: Run = Box::new(move |tx| {
+                    let fate = match tx.and_then(verb) {
+                        Ok(()) => Fate::Keep,
+                        Err(error) if is_fault(&error) => Fate::Fault(error),
+                        Err(_) => Fate::TakeBack,
+                    };
+                    (fate, Box::new(|_| {}))
+                });
+                // Where commands wait already, this one is not worth waiting for.
+                let _ = sender.try_send(Command {
+                    run,
+                    sort: Sort::Short,
+                });
+            }
+        };
+        std::thread::Builder::new()
+            .name("ledger-presence".to_owned())
+            .spawn(again)
+            .map_err(|error| LedgerError::Unusable(format!("no thread to say so: {error}")))?;
+        Ok(stop)
     }
 
     /// Takes no more, writes what waits, ends the thread.

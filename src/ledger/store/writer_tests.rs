@@ -33,7 +33,7 @@ async fn keep(store: &Store, name: &'static str, bytes: usize) -> Result<(), Led
 
 async fn kept(store: &Store) -> Vec<String> {
     let select = "SELECT name FROM meta WHERE name NOT IN
-        ('probed_at', 'served_at', 'report_zone', 'days_filled') ORDER BY name";
+        ('writer', 'probed_at', 'served_at', 'report_zone', 'days_filled') ORDER BY name";
     store
         .read(|tx| tx.all(select, [], |row| row.get(0)))
         .await
