@@ -15,6 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tributary::day::Zone;
 use tributary::ledger::copying::{self, Came, Copied, Order, Stage, Then};
+use tributary::ledger::imports::NewImport;
 use tributary::ledger::{AllTerms, Filter, Ledger, LedgerError, Opening};
 use tributary::movement::Reading;
 use tributary::time::{Clock, DAY_MS, HOUR_MS};
@@ -587,6 +588,37 @@ fn program(args: &[&str]) -> Child {
         .stderr(Stdio::null())
         .spawn()
         .unwrap()
+}
+
+/// What the queue of files by the API asks of a ledger, the same of either store.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_by_the_api_wait_run_and_end_on_either_store() {
+    let places = Places::new();
+    for url in [&sqlite(&places.dir, "a.db"), &places.databases[0].url] {
+        let bench = owing(url, true).await;
+        let new = |spool: &str| NewImport {
+            source: "stripe".to_owned(),
+            spool: spool.to_owned(),
+            said: "{}".to_owned(),
+            who: "ann".to_owned(),
+        };
+        let first = bench.ledger.add_import(new("1.csv")).await.unwrap();
+        let second = bench.ledger.add_import(new("2.csv")).await.unwrap();
+        for (number, ends) in [(first, None), (second, Some("no such column"))] {
+            // A process that takes over begins with the same one.
+            for _ in 0..2 {
+                let next = bench.ledger.next_import().await.unwrap().unwrap();
+                assert_eq!(next.import, number);
+            }
+            let failed = ends.map(str::to_owned);
+            let came = ends.is_none().then(|| "{}".to_owned());
+            bench.ledger.end_import(number, came, failed).await.unwrap();
+            let told = bench.ledger.import(number).await.unwrap();
+            assert_eq!(told.outcome.as_deref(), ends);
+        }
+        assert!(bench.ledger.next_import().await.unwrap().is_none());
+        bench.ledger.close().await;
+    }
 }
 
 #[test]
