@@ -607,7 +607,7 @@ async fn files_by_the_api_wait_run_and_end_on_either_store() {
         for (number, ends) in [(first, None), (second, Some("no such column"))] {
             // A process that takes over begins with the same one.
             for _ in 0..2 {
-                let next = bench.ledger.next_import().await.unwrap().unwrap();
+                let next = bench.ledger.next_import(|_| true).await.unwrap().unwrap();
                 assert_eq!(next.import, number);
             }
             let failed = ends.map(str::to_owned);
@@ -616,7 +616,7 @@ async fn files_by_the_api_wait_run_and_end_on_either_store() {
             let told = bench.ledger.import(number).await.unwrap();
             assert_eq!(told.outcome.as_deref(), ends);
         }
-        assert!(bench.ledger.next_import().await.unwrap().is_none());
+        assert!(bench.ledger.next_import(|_| true).await.unwrap().is_none());
         bench.ledger.close().await;
     }
 }

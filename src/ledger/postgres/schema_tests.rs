@@ -146,7 +146,9 @@ fn both_stores_have_the_same_tables_columns_and_indexes() {
         JOIN pg_namespace n ON n.oid = t.relnamespace
         WHERE n.nspname = current_schema() AND NOT x.indisunique",
     );
-    let found: Shape = found.into_iter().collect();
+    // A file has no rate that others share.
+    let own = |it: &String| !it.starts_with("rates.");
+    let found: Shape = found.into_iter().filter(own).collect();
     let expected = shape_in_sqlite();
     let missing: Vec<_> = expected.difference(&found).collect();
     let more: Vec<_> = found.difference(&expected).collect();
