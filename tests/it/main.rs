@@ -20,6 +20,7 @@ mod crash;
 mod csv;
 mod days;
 mod disk;
+mod fleet;
 mod forward;
 mod golden;
 mod import;

@@ -36,7 +36,11 @@ impl Conn<'_> {
             Conn::Postgres(client) => {
                 let mut client = client.borrow_mut();
                 client.queue_batch("BEGIN ISOLATION LEVEL READ COMMITTED")?;
-                client.query(WRITER, &[]).map(|_| ())
+                match client.query(WRITER, &[])?.is_empty() {
+                    false => Ok(()),
+                    // Without it nothing keeps the writers apart.
+                    true => Err(unexpected("no row of the writers in meta")),
+                }
             }
         }
     }
