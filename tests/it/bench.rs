@@ -89,13 +89,27 @@ impl Bench {
         Bench::at(dir.unwrap(), sources)
     }
 
+    /// In a database, whichever store this run is on.
+    pub fn on_server(sources: Vec<SourceTerms>) -> Bench {
+        let database = Some(Database::new());
+        Bench::in_place(tempfile::tempdir().unwrap(), sources, database)
+    }
+
+    /// In a file, whichever store this run is on: for what SQLite alone can be told.
+    pub fn on_file(sources: Vec<SourceTerms>) -> Bench {
+        Bench::in_place(tempfile::tempdir().unwrap(), sources, None)
+    }
+
     fn at(dir: TempDir, sources: Vec<SourceTerms>) -> Bench {
+        Bench::in_place(dir, sources, on_postgres().then(Database::new))
+    }
+
+    fn in_place(dir: TempDir, sources: Vec<SourceTerms>, database: Option<Database>) -> Bench {
         let clock = Clock::held(START);
         let terms: AllTerms = sources
             .into_iter()
             .map(|it| (it.name.clone(), it))
             .collect();
-        let database = on_postgres().then(Database::new);
         let ledger = opened(&url(&dir, database.as_ref()), &clock, &terms, true);
         Bench {
             dir,
@@ -129,6 +143,12 @@ impl Bench {
     /// is gone but those of the sources, which opening writes. To open a ledger
     /// afresh would cost most of what a short play costs.
     pub fn empty(&mut self) {
+        self.clock.advance(START.since(self.clock.now()));
+        self.deliveries = 0;
+        if let Some(database) = &self.database {
+            database.sweep();
+            return;
+        }
         let path = self.dir.path().join("ledger.db");
         let broom = self
             .broom
@@ -142,8 +162,6 @@ impl Bench {
             .collect();
         let sweep = format!("BEGIN; {sweeps} UPDATE sources SET last_delivery = NULL; COMMIT");
         broom.execute_batch(&sweep).unwrap();
-        self.clock.advance(START.since(self.clock.now()));
-        self.deliveries = 0;
     }
 
     /// The ledger is lost with its machine, and `copy` takes its place.
@@ -179,6 +197,29 @@ impl Bench {
         opened(&self.url(), &self.clock, &self.terms, serve)
     }
 
+    /// The same ledger once more, as another process that serves has it: only where
+    /// it is in a database.
+    pub fn replica(&self) -> Ledger {
+        self.opened(true)
+    }
+
+    /// The database, where the ledger is in one.
+    pub fn database(&self) -> &Database {
+        self.database.as_ref().unwrap()
+    }
+
+    /// What one statement counts.
+    pub fn number(&self, sql: &str) -> i64 {
+        match &self.database {
+            Some(database) => database.ask(sql)[0].parse().unwrap(),
+            None => {
+                let file = self.dir.path().join("ledger.db");
+                let file = Connection::open(file).unwrap();
+                file.query_row(sql, [], |row| row.get(0)).unwrap()
+            }
+        }
+    }
+
     /// Where the ledger is.
     pub fn url(&self) -> String {
         url(&self.dir, self.database.as_ref())
@@ -187,7 +228,7 @@ impl Bench {
     /// What a process claimed that is gone is read back: of a file by the next one
     /// that serves, of a server, which others serve on, once its time is over.
     pub fn outwait_claims(&self) {
-        if on_postgres() {
+        if self.database.is_some() {
             self.clock.advance(11 * MINUTE_MS);
         }
     }
@@ -334,7 +375,7 @@ fn url(dir: &TempDir, database: Option<&Database>) -> String {
     )
 }
 
-fn opened(url: &str, clock: &Clock, terms: &AllTerms, serve: bool) -> Ledger {
+pub fn opened(url: &str, clock: &Clock, terms: &AllTerms, serve: bool) -> Ledger {
     Ledger::open(Opening {
         url: url.to_owned(),
         terms: terms.clone(),

@@ -52,13 +52,7 @@ impl Cluster {
     /// is `log` in the folder. It does not wait for the disk unless it is told
     /// `fsync=on`: only tests of durability need that.
     pub fn start(settings: &[&str]) -> Cluster {
-        let folder = tempfile::Builder::new()
-            .prefix("tributary-pg-")
-            .tempdir()
-            .unwrap();
-        if is_root() {
-            ran(Command::new("chown").arg(UNPRIVILEGED).arg(folder.path()));
-        }
+        let folder = folder();
         let password = folder.path().join("password");
         std::fs::write(&password, PASSWORD).unwrap();
         if is_root() {
@@ -70,6 +64,30 @@ impl Cluster {
         initdb.args(["--auth-local=trust", "--auth-host=scram-sha-256"]);
         initdb.arg("--pwfile").arg(&password);
         ran(initdb.stdout(Stdio::null()));
+        Cluster::listening(folder, settings)
+    }
+
+    /// A standby that follows this one, and holds all that this one holds now.
+    pub fn follow(&self) -> Cluster {
+        let folder = folder();
+        let mut copy = program("pg_basebackup", folder.path());
+        copy.arg("-D").arg(folder.path().join("data"));
+        copy.arg("-h").arg(self.folder.path());
+        copy.args(["-p", &self.port.to_string(), "-U", USER]);
+        // It writes down whom to follow, and waits for no disk.
+        copy.args(["-R", "-X", "stream", "--checkpoint=fast", "--no-sync"]);
+        ran(&mut copy);
+        Cluster::listening(folder, &[])
+    }
+
+    /// A standby takes writes from now on.
+    pub fn promote(&self) {
+        let promoted = run(&self.url("postgres"), "SELECT pg_promote()").unwrap();
+        assert_eq!(promoted, ["t"], "{}", self.log());
+    }
+
+    /// Starts what is in the folder, on a port of its own.
+    fn listening(folder: tempfile::TempDir, settings: &[&str]) -> Cluster {
         let mut made = Cluster {
             folder,
             port: 0,
@@ -238,6 +256,35 @@ impl Database {
         run(&self.url, sql).unwrap()
     }
 
+    /// A ledger's rows are gone, but for those of the sources and what makes it a
+    /// ledger. The tables are named by the server, so that none is forgotten.
+    pub fn sweep(&self) {
+        let tables = self.tables().into_iter();
+        let sweeps: String = tables
+            .filter(|table| !["sources", "meta"].contains(&table.as_str()))
+            .map(|table| format!("DELETE FROM {table};"))
+            .collect();
+        // Without the triggers of foreign keys the order does not matter.
+        self.run(&format!(
+            "BEGIN; SET LOCAL session_replication_role = replica; {sweeps}
+             DELETE FROM meta WHERE name NOT IN ('ledger', 'writer', 'version');
+             UPDATE sources SET last_delivery = NULL; COMMIT"
+        ));
+    }
+
+    /// Everything in it, as text.
+    pub fn dump(&self) -> Vec<String> {
+        let rows = self.tables().into_iter().flat_map(|table| {
+            let rows = self.ask(&format!("SELECT {table}::TEXT FROM {table} ORDER BY 1"));
+            rows.into_iter().map(move |row| format!("{table}: {row}"))
+        });
+        rows.collect()
+    }
+
+    fn tables(&self) -> Vec<String> {
+        self.ask("SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1")
+    }
+
     /// Its name, for statements about it.
     pub fn name(&self) -> &str {
         &self.name
@@ -279,6 +326,18 @@ pub fn run(url: &str, sql: &str) -> Result<Vec<String>, tokio_postgres::Error> {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A folder that belongs to the server's user.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::Builder::new()
+        .prefix("tributary-pg-")
+        .tempdir()
+        .unwrap();
+    if is_root() {
+        ran(Command::new("chown").arg(UNPRIVILEGED).arg(folder.path()));
+    }
+    folder
 }
 
 fn is_root() -> bool {

@@ -619,11 +619,6 @@ async fn an_address_finds_its_customer_however_it_is_written() {
     list(&bench, &[own]).await;
     let found = bench.payment("ch_1").await;
     assert_eq!(found.partner_key.as_deref(), Some("northwind"));
-    let conn = rusqlite::Connection::open(bench.dir.path().join("ledger.db")).unwrap();
-    let kept: i64 = conn
-        .query_row("SELECT count(email) FROM mirrored_customers", [], |row| {
-            row.get(0)
-        })
-        .unwrap();
+    let kept = bench.number("SELECT count(email) FROM mirrored_customers");
     assert_eq!(kept, 0, "addresses are kept only where they resolve");
 }

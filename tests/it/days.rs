@@ -388,7 +388,7 @@ async fn a_ledger_keeps_the_zone_of_its_days() {
     let bench = Bench::new();
     let again = |name: &str| {
         Ledger::open(tributary::ledger::Opening {
-            url: format!("sqlite:{}", bench.dir.path().join("ledger.db").display()),
+            url: bench.url(),
             terms: bench.terms.clone(),
             clock: bench.clock.clone(),
             report_zone: Zone::parse(name).unwrap(),

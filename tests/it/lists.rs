@@ -349,8 +349,11 @@ fn a_link(id: &str, key: &str) -> NewLink {
     }
 }
 
-/// Everything in the file, as text.
+/// Everything in the ledger, as text.
 fn dump(bench: &Bench) -> Vec<String> {
+    if on_postgres() {
+        return bench.database().dump();
+    }
     let conn = rusqlite::Connection::open(bench.dir.path().join("ledger.db")).unwrap();
     let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name";
     let mut tables = conn.prepare(tables).unwrap();

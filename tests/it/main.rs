@@ -21,6 +21,7 @@ mod crash;
 mod csv;
 mod days;
 mod disk;
+mod fleet;
 mod forward;
 mod golden;
 mod import;

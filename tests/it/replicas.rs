@@ -227,6 +227,10 @@ async fn two_services_on_one_database_forward_each_payment_once() {
     assert_eq!(keys.len(), many, "no key stands twice");
     folder.expect(0, &["reconcile"]);
     folder.expect(0, &["check"]);
+    let exported = folder.expect(0, &["export"]);
+    assert_eq!(exported.out.lines().count(), 1 + 80, "sales and refunds");
+    let report = folder.json(&["report", "--by", "source"]);
+    assert_eq!(report["items"][0]["net"], expected);
     assert_eq!(second.terminate().code(), Some(0));
 }
 

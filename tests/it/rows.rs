@@ -361,7 +361,7 @@ async fn one_bad_row_is_rejected_and_the_others_stand() {
 /// SQLite itself refuses a row, as it would where a check of ours is missing.
 #[tokio::test]
 async fn a_row_that_the_ledger_refuses_ends_no_import() {
-    let bench = Bench::new();
+    let bench = Bench::on_file(vec![terms("stripe")]);
     let conn = rusqlite::Connection::open(bench.dir.path().join("ledger.db")).unwrap();
     conn.execute_batch(
         "CREATE TRIGGER no_refund BEFORE INSERT ON facts WHEN new.fact_id = 're_bad'

@@ -326,6 +326,26 @@ fn what_takes_too_long_is_unavailable_and_nothing_is_kept() {
 }
 
 #[test]
+fn a_commit_that_no_standby_confirmed_is_not_believed() {
+    // One that never comes.
+    let server = Cluster::start(&["synchronous_standby_names=*"]);
+    let url = server.url("postgres");
+    // What the server does by itself waits for nobody.
+    let alone = "SET synchronous_commit = local; CREATE TABLE kept (n BIGINT)";
+    super::cluster::run(&url, alone).unwrap();
+    let limits = Limits {
+        statement_ms: 200,
+        ..Limits::SERVING
+    };
+    let mut client = Client::open(&url, limits).unwrap();
+    client.batch("BEGIN").unwrap();
+    let insert = "INSERT INTO kept VALUES (?1)";
+    client.execute(insert, &[Value::Int(1)]).unwrap();
+    let error = client.commit().unwrap_err();
+    assert!(is_unavailable(&error) && client.is_lost(), "{error:?}");
+}
+
+#[test]
 fn a_server_that_takes_no_writes_is_unavailable() {
     let database = Database::new();
     let mut before = open(&database);

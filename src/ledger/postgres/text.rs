@@ -60,8 +60,12 @@ fn whole(rest: &str, first: char) -> usize {
     }
 }
 
-/// How much of `rest` is `INDEXED BY name`, with the space behind it.
+/// How much of `rest` is `INDEXED BY name` or `NOT INDEXED`, with the space behind it.
 fn indexed_by(rest: &str) -> Option<usize> {
+    if let Some(after) = word(rest, "NOT") {
+        let after = word(after.trim_start(), "INDEXED")?.trim_start();
+        return Some(rest.len() - after.len());
+    }
     let after = word(rest, "INDEXED")?;
     let after = word(after.trim_start(), "BY")?.trim_start();
     let name = after.bytes().take_while(|byte| is_word(*byte)).count();
@@ -104,6 +108,7 @@ mod tests {
     #[test]
     fn the_index_of_sqlite_is_left_out() {
         for (written, expected) in [
+            ("FROM a NOT INDEXED\n WHERE NOT b", "FROM a WHERE NOT b"),
             (
                 "FROM a INDEXED BY a_by_b WHERE b = ?1",
                 "FROM a WHERE b = $1",

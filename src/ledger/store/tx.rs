@@ -55,8 +55,11 @@ impl Conn<'_> {
                 let mut client = client.borrow_mut();
                 client.queue_batch("BEGIN ISOLATION LEVEL READ COMMITTED")?;
                 let rows = client.query(WRITER, &[])?;
-                let found = rows.first().map(|row| row.value(0)).transpose()?;
-                found.map_or_else(|| Ok(String::new()), String::from_value)
+                // Without it nothing keeps the writers apart.
+                let found = rows
+                    .first()
+                    .ok_or_else(|| unexpected("no row of the writers in meta"))?;
+                String::from_value(found.value(0)?)
             }
         }
     }
