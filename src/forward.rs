@@ -6,18 +6,19 @@
 //! nothing about money and keeps nothing that a crash could lose: the breaker
 //! and the permits are about the destination, never about a payment.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::destination::{Breaker, CustomerAnswer, Deadline, Destination, Gate, Outcome};
+use crate::circuit::{Circuit, Held};
+use crate::destination::{CustomerAnswer, Deadline, Destination, Gate, Outcome};
 use crate::ledger::{Begun, Binding, Bound, Ledger, LedgerError, Note, Outgoing, Settled};
 use crate::metrics;
 use crate::readback;
-use crate::time::{Clock, Reading, SECOND_MS, Time};
+use crate::time::{Clock, Reading, SECOND_MS};
 
 /// How long an idle forwarder waits before it looks again: what another process
 /// made due is seen by then. A look is two index seeks.
@@ -45,7 +46,7 @@ pub struct Forwarder {
     wake: Arc<Notify>,
     stop: CancellationToken,
     under_way: TaskTracker,
-    breaker: Mutex<Breaker>,
+    circuit: Circuit,
     sweeping: tokio::sync::Mutex<()>,
 }
 
@@ -59,6 +60,7 @@ impl Forwarder {
         wake: Arc<Notify>,
         stop: CancellationToken,
     ) -> Forwarder {
+        let circuit = Circuit::new(ledger.clone(), destination.name(), clock.clone());
         Forwarder {
             ledger,
             destination,
@@ -66,7 +68,7 @@ impl Forwarder {
             wake,
             stop,
             under_way: TaskTracker::new(),
-            breaker: Mutex::new(Breaker::new()),
+            circuit,
             sweeping: tokio::sync::Mutex::new(()),
         }
     }
@@ -103,13 +105,19 @@ impl Forwarder {
     /// Waits until the destination may be called by somebody else beside the calls
     /// of this forwarder, within its limits; `None` where it is told to stop.
     pub async fn beside(&self) -> Option<OwnedSemaphorePermit> {
-        while !self.is_passable() {
-            if !self.pause(IDLE_MS).await {
+        loop {
+            while !self.circuit.is_passable() {
+                if !self.pause(IDLE_MS).await {
+                    return None;
+                }
+            }
+            if let Some(slot) = self.room().await {
+                return Some(slot);
+            }
+            if self.stop.is_cancelled() {
                 return None;
             }
         }
-        let (slot, ()) = self.unless_stopped(self.room()).await?;
-        Some(slot)
     }
 
     /// Hears what came of a call that somebody else made beside its own.
@@ -126,8 +134,8 @@ impl Forwarder {
             if !self.may_call().await {
                 continue;
             }
-            let Some((slot, ())) = self.unless_stopped(self.room()).await else {
-                break;
+            let Some(slot) = self.room().await else {
+                continue;
             };
             turns = turns.wrapping_add(1);
             self.turn(turns, slot).await;
@@ -136,10 +144,23 @@ impl Forwarder {
         self.under_way.wait().await;
     }
 
-    /// A slot in flight, then a permit of the rate.
-    async fn room(&self) -> (OwnedSemaphorePermit, ()) {
-        let slot = self.destination.slot().await;
-        (slot, self.destination.permit().await)
+    /// A slot in flight, then a permit of the rate; `None` as for a permit.
+    async fn room(&self) -> Option<OwnedSemaphorePermit> {
+        let slot = self.unless_stopped(self.destination.slot()).await?;
+        self.permit().await.then_some(slot)
+    }
+
+    /// A permit of the rate. False where it is told to stop, or where the destination
+    /// asked others for a pause, which is obeyed here as well.
+    async fn permit(&self) -> bool {
+        match self.unless_stopped(self.destination.permit()).await {
+            Some(Ok(())) => true,
+            Some(Err(outcome)) => {
+                self.observe(&outcome).await;
+                false
+            }
+            None => false,
+        }
     }
 
     /// One permit is in hand: it is kept until there is something to use it for. That of
@@ -147,7 +168,7 @@ impl Forwarder {
     async fn turn(self: &Arc<Self>, turns: u64, slot: OwnedSemaphorePermit) {
         let mut stale = false;
         while !self.stop.is_cancelled() {
-            if !self.is_passable() {
+            if !self.circuit.is_passable() {
                 return;
             }
             if stale && self.destination.is_shared() {
@@ -155,11 +176,7 @@ impl Forwarder {
                     self.idle().await;
                     continue;
                 }
-                if self
-                    .unless_stopped(self.destination.permit())
-                    .await
-                    .is_none()
-                {
+                if !self.permit().await {
                     return;
                 }
             }
@@ -181,6 +198,10 @@ impl Forwarder {
                     continue;
                 }
             };
+            if let Some(until) = turn.paused_until {
+                self.circuit.obey(until);
+                return;
+            }
             if turn.read_backs {
                 self.start_sweep();
             }
@@ -308,7 +329,9 @@ impl Forwarder {
             Ok(CustomerAnswer::Found {
                 provider_key: None, ..
             }) => {
-                self.destination.permit().await;
+                if !self.permit().await {
+                    return Bound::Later;
+                }
                 let (customer, id) = (&binding.customer_key, &binding.provider_key);
                 self.destination.bind_provider_key(customer, id).await
             }
@@ -333,21 +356,9 @@ impl Forwarder {
         }
     }
 
-    fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// True while calls may be made. It asks a copy, so that the probe is left
-    /// for who comes through [`Forwarder::may_call`].
-    fn is_passable(&self) -> bool {
-        let mut copy = self.breaker().clone();
-        copy.gate(self.clock.now()) == Gate::Pass
-    }
-
-    /// Asks the breaker, probes where it says so. False after waiting.
+    /// Asks the circuit, probes where it says so. False after waiting.
     async fn may_call(&self) -> bool {
-        let gate = self.breaker().gate(self.clock.now());
-        match gate {
+        match self.circuit.gate() {
             Gate::Pass => true,
             Gate::Probe => {
                 self.probe().await;
@@ -362,10 +373,12 @@ impl Forwarder {
 
     /// The probe is a GET and can pay nobody.
     async fn probe(&self) {
-        self.destination.permit().await;
+        if !self.permit().await {
+            return;
+        }
         match self.destination.who().await {
             Ok(_) => {
-                self.breaker().answered();
+                self.circuit.answered();
                 tracing::info!(
                     destination = self.destination.name(),
                     "the destination answers again"
@@ -376,27 +389,22 @@ impl Forwarder {
         }
     }
 
-    /// Tells the breaker, and tells people when it opens or closes.
+    /// Tells the circuit, and tells people when it opens or closes.
     async fn observe(&self, outcome: &Outcome) {
-        let (before, after) = {
-            let mut breaker = self.breaker();
-            let before = (breaker.is_open(), breaker.is_stopped());
-            breaker.observe(outcome, self.clock.now());
-            (before, (breaker.is_open(), breaker.is_stopped()))
-        };
+        let (before, after) = self.circuit.observe(outcome).await;
         if before == after {
             return;
         }
         let status = match after {
-            (_, true) => Some(format!(
+            Held::Stopped => Some(format!(
                 "stopped: the destination answered {}; payments keep queueing, a GET asks again from time to time",
                 outcome.name().replace('_', " ")
             )),
-            (true, false) => Some(
+            Held::Open => Some(
                 "the circuit is open: too many calls in a row without a clear answer; a GET asks again from time to time"
                     .to_owned(),
             ),
-            (false, false) => None,
+            Held::No => None,
         };
         match &status {
             Some(why) => tracing::error!(
@@ -409,30 +417,21 @@ impl Forwarder {
         self.write_note(status).await;
     }
 
-    async fn write_note(&self, status: Option<String>) -> Option<Time> {
+    async fn write_note(&self, status: Option<String>) {
         let note = Note {
             destination: self.destination.name().to_owned(),
             status,
         };
-        match self.ledger.note(note).await {
-            Ok(paused_until) => Some(paused_until),
-            Err(error) => {
-                tracing::warn!(%error, "cannot note a destination's status");
-                None
-            }
+        if let Err(error) = self.ledger.note(note).await {
+            tracing::warn!(%error, "cannot note a destination's status");
         }
     }
 
     /// What a destination asked for before a restart still holds.
     async fn obey_an_earlier_pause(&self) {
-        if let Some(until) = self.write_note(None).await
-            && until > self.clock.now()
-        {
-            let asked = Outcome::Later {
-                retry_after: Some(until),
-                status: 429,
-            };
-            self.breaker().observe(&asked, self.clock.now());
+        self.write_note(None).await;
+        if let Err(error) = self.circuit.obey_the_ledger().await {
+            tracing::warn!(%error, "cannot tell whether a destination asked for a pause");
         }
     }
 

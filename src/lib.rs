@@ -5,6 +5,7 @@
 
 pub mod app;
 pub mod call;
+pub mod circuit;
 pub mod cli;
 pub mod condense;
 pub mod config;

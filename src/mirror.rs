@@ -6,12 +6,13 @@
 //! payment goes on by itself once its customer is listed.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::destination::{Breaker, Destination, Gate, List, Outcome, Roster};
+use crate::circuit::Door;
+use crate::destination::{Destination, List, Outcome, Roster};
 use crate::forward::Forwarder;
 use crate::ledger::mirror::{
     Extent, MirrorFailure, MirrorPage, MirrorRead, MirrorTaken, MirrorTurn,
@@ -19,7 +20,7 @@ use crate::ledger::mirror::{
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics;
 use crate::money::Currency;
-use crate::time::{Clock, MINUTE_MS, SECOND_MS, Time};
+use crate::time::MINUTE_MS;
 
 /// How often one page is asked for before the round is given up; the next round
 /// goes on at the same page.
@@ -31,10 +32,6 @@ const AGAIN_MS: i64 = 5 * MINUTE_MS;
 /// How many calls' time of the rate lies between two pages in `serve`: three of
 /// four calls stay with the payments.
 const CALLS_A_PAGE: u64 = 4;
-
-/// The longest that a command waits for a destination that asked to be left alone,
-/// in milliseconds: a person sits before it.
-const PATIENCE_MS: i64 = 2 * MINUTE_MS;
 
 /// Why a round came to no end.
 #[derive(Debug, thiserror::Error)]
@@ -101,16 +98,6 @@ impl Mirrored {
         told.changed += taken.changed as u64;
         self.payments += taken.payments as u64;
     }
-}
-
-/// Who says when the destination may be called, and hears what came of it.
-pub trait Door: Sync {
-    /// Waits until one call may be made; `None` where there is to be none.
-    fn open(&self) -> impl Future<Output = Option<OwnedSemaphorePermit>> + Send;
-    /// Hears of a page that did not come.
-    fn heard(&self, outcome: &Outcome) -> impl Future<Output = ()> + Send;
-    /// Hears that something became due.
-    fn due(&self);
 }
 
 /// Reads what is due of `destination`, page by page.
@@ -312,65 +299,4 @@ impl Door for Mirroring {
     fn due(&self) {
         self.forwarder.wake();
     }
-}
-
-/// The door of a command, which has the destination's rate and breaker to itself.
-pub struct Alone<'a> {
-    destination: &'a Destination,
-    clock: &'a Clock,
-    breaker: Mutex<Breaker>,
-}
-
-impl<'a> Alone<'a> {
-    /// A door that stays shut until `paused_until`, where the destination asked a
-    /// process before us for that.
-    #[must_use]
-    pub fn new(
-        destination: &'a Destination,
-        clock: &'a Clock,
-        paused_until: Option<Time>,
-    ) -> Alone<'a> {
-        let mut breaker = Breaker::new();
-        if paused_until.is_some() {
-            let asked = Outcome::Later {
-                retry_after: paused_until,
-                status: 429,
-            };
-            breaker.observe(&asked, clock.now());
-        }
-        Alone {
-            destination,
-            clock,
-            breaker: Mutex::new(breaker),
-        }
-    }
-
-    fn gate(&self) -> Gate {
-        let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
-        breaker.gate(self.clock.now())
-    }
-}
-
-impl Door for Alone<'_> {
-    async fn open(&self) -> Option<OwnedSemaphorePermit> {
-        let patience = self.clock.now().plus(PATIENCE_MS);
-        while let Gate::Wait(until) = self.gate() {
-            if until > patience {
-                return None;
-            }
-            let ms = until.since(self.clock.now()).clamp(1, SECOND_MS);
-            let ms = u64::try_from(ms).unwrap_or(1);
-            tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
-        }
-        let slot = self.destination.slot().await;
-        self.destination.permit().await;
-        Some(slot)
-    }
-
-    async fn heard(&self, outcome: &Outcome) {
-        let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
-        breaker.observe(outcome, self.clock.now());
-    }
-
-    fn due(&self) {}
 }

@@ -92,7 +92,9 @@ async fn list(
         if *pages >= PAGES_MOST || stop.is_cancelled() {
             return Ok(false);
         }
-        let page = page(destination, window, after.as_deref(), pages).await?;
+        let Some(page) = page(destination, window, after.as_deref(), (pages, stop)).await? else {
+            return Ok(false);
+        };
         for row in page.rows {
             listing.take(row);
         }
@@ -104,21 +106,25 @@ async fn list(
 }
 
 /// One page, asked for again where the answer was unclear: reading is harmless.
+/// `None` where it is told to stop.
 async fn page(
     destination: &Destination,
     window: Window,
     after: Option<&str>,
-    pages: &mut usize,
-) -> Result<Page, Outcome> {
+    (pages, stop): (&mut usize, &CancellationToken),
+) -> Result<Option<Page>, Outcome> {
     let mut tries = 1;
     loop {
         *pages += 1;
-        destination.permit().await;
+        match stop.run_until_cancelled(destination.permit()).await {
+            Some(permit) => permit?,
+            None => return Ok(None),
+        }
         match destination.list(window, after).await {
             Err(Outcome::Unknown { .. } | Outcome::NotSent { .. }) if tries < PAGE_TRIES => {
                 tries += 1;
             }
-            other => return other,
+            other => return other.map(Some),
         }
     }
 }

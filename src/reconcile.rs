@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::circuit::{Alone, Door};
 use crate::destination::{Destination, Outcome, Window};
 use crate::ledger::{Comparison, Difference, Differs, Ledger, LedgerError};
 use crate::money::{Currency, Minor};
@@ -34,6 +35,12 @@ pub enum ReconcileError {
         /// What came instead, in a word.
         why: String,
     },
+    /// It asked to be left alone for longer than a command waits.
+    #[error(
+        "the destination \"{0}\" asked to be left alone for longer than this command waits; run \
+         it again later"
+    )]
+    LeftAlone(String),
     /// The account has no v2.
     #[error(
         "the destination \"{0}\" cannot be compared: without v2 it has no list (v2_available = false)"
@@ -98,10 +105,11 @@ pub async fn reconcile(
         from: since,
         to: clock.now().plus(AHEAD_MS),
     };
+    let door = Alone::new(ledger, destination, clock).await?;
     let mut done = Reconciled::default();
     let mut after: Option<String> = None;
     loop {
-        let page = page(destination, window, after.as_deref()).await?;
+        let page = page(destination, &door, window, after.as_deref()).await?;
         done.listed += page.rows.len() as u64;
         let found = match adopting {
             true => ledger.adopt(comparison.clone(), page.rows).await?,
@@ -178,16 +186,22 @@ impl Reconciled {
 /// One page, asked for again where the answer was unclear: reading is harmless.
 async fn page(
     destination: &Destination,
+    door: &impl Door,
     window: Window,
     after: Option<&str>,
 ) -> Result<crate::destination::Page, ReconcileError> {
     let mut tries = 1;
     loop {
-        destination.permit().await;
-        let failed = match destination.list(window, after).await {
+        let Some(slot) = door.open().await else {
+            return Err(ReconcileError::LeftAlone(destination.name().to_owned()));
+        };
+        let answer = destination.list(window, after).await;
+        drop(slot);
+        let failed = match answer {
             Ok(page) => return Ok(page),
             Err(outcome) => outcome,
         };
+        door.heard(&failed).await;
         let again = matches!(
             failed,
             Outcome::Unknown { .. } | Outcome::NotSent { .. } | Outcome::Later { .. }

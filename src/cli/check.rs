@@ -6,6 +6,7 @@ use super::mirror::about_currency;
 use super::{DONE, FAILED, Talk, print, say};
 use crate::app::{self, App};
 use crate::config::{self, Config, Mode};
+use crate::destination::{Destination, Outcome, Who};
 use crate::ledger::copied_sentence;
 use crate::ledger::mirror::MirrorFigures;
 use crate::provider;
@@ -19,8 +20,8 @@ pub(super) async fn check(config: &Arc<Config>, offline: bool, talk: Talk) -> an
     let app = App::open(Arc::clone(config), clock.clone(), false)?;
     findings.push(format!("the ledger {} can be opened", config.ledger.url));
     if !offline {
-        for destination in app::destinations(config, &clock)? {
-            match destination.who().await {
+        for destination in app.destinations()? {
+            match who(&destination).await {
                 Ok(who) if who.proven => findings.push(format!(
                     "the destination \"{}\" knows our keys",
                     destination.name()
@@ -65,6 +66,12 @@ pub(super) async fn check(config: &Arc<Config>, offline: bool, talk: Talk) -> an
             .for_each(|warning| say(&format!("warning: {warning}")));
     }
     Ok(if failed { FAILED } else { DONE })
+}
+
+/// Asks within the rate that all share.
+async fn who(destination: &Destination) -> Result<Who, Outcome> {
+    destination.permit().await?;
+    destination.who().await
 }
 
 /// How well the destination's customers, partners and rewards are known.

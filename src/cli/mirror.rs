@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use super::{DONE, FAILED, Talk, say};
 use crate::app::App;
+use crate::circuit::Alone;
 use crate::config::Config;
 use crate::ledger::mirror::{Extent, MirrorFigures};
-use crate::mirror::{Alone, Mirrored, mirror};
+use crate::mirror::{Mirrored, mirror};
 use crate::time::Clock;
 
 pub(super) async fn run(config: Arc<Config>, extent: Extent, talk: Talk) -> anyhow::Result<u8> {
@@ -22,15 +23,10 @@ pub(super) async fn run(config: Arc<Config>, extent: Extent, talk: Talk) -> anyh
 
 async fn all(app: &App, clock: &Clock, extent: Extent, talk: Talk) -> anyhow::Result<u8> {
     let (mut code, mut told) = (DONE, Vec::new());
-    let overview = app.ledger.overview().await?;
     for destination in app.destinations()? {
         let name = destination.name();
         let set = app.config.destinations.get(name);
-        let known = overview
-            .destinations
-            .iter()
-            .find(|it| it.destination == name);
-        let door = Alone::new(&destination, clock, known.and_then(|it| it.paused_until));
+        let door = Alone::new(&app.ledger, &destination, clock).await?;
         let asked = (extent, set.and_then(|set| set.reward_currency));
         let (whole, why, done) = match mirror(&app.ledger, &destination, asked, &door).await {
             Ok(done) => (done.is_whole(), stopped(&done), done),

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 
 use super::{Stage, amount};
+use crate::circuit::Alone;
 use crate::cli;
 use crate::ledger::mirror::Extent;
-use crate::mirror::{Alone, mirror};
+use crate::mirror::mirror;
 use crate::money::Minor;
 use crate::report::{Basis, By, Group, Question};
 
@@ -21,7 +22,7 @@ impl Stage {
     pub(super) async fn partners(&self) -> anyhow::Result<bool> {
         let app = &self.service.app;
         for destination in app.destinations()? {
-            let door = Alone::new(&destination, &self.clock, None);
+            let door = Alone::new(&app.ledger, &destination, &self.clock).await?;
             mirror(&app.ledger, &destination, (Extent::All, None), &door)
                 .await
                 .context("the sandbox's lists could not be read")?;

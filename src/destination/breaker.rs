@@ -141,6 +141,12 @@ impl Breaker {
         matches!(self.state, State::Open { .. })
     }
 
+    /// Until when the destination asked to be left alone, as far as it told this one.
+    #[must_use]
+    pub fn paused_until(&self) -> Option<Time> {
+        self.paused_until
+    }
+
     fn failed(&mut self, now: Time) {
         self.failures = self.failures.saturating_add(1);
         if self.state == State::Closed && self.failures >= FAILURES {

@@ -386,8 +386,15 @@ impl Destination {
 
     /// Waits until one more call keeps the rate. A permit cannot be given back:
     /// take it last.
-    pub async fn permit(&self) {
-        self.pace.permit(&self.settings.name).await;
+    ///
+    /// # Errors
+    /// [`Outcome::Later`] where others who share the rate were asked for a pause.
+    pub async fn permit(&self) -> Result<(), Outcome> {
+        let paused = |until| Outcome::Later {
+            retry_after: Some(until),
+            status: 429,
+        };
+        self.pace.permit(&self.settings.name).await.map_err(paused)
     }
 
     /// Waits until one more call may be under way; hold the slot until it ended.

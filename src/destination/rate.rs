@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
-/// How long a destination that asked for a pause is not asked about again.
+use crate::time::Time;
+
+/// The wait before it is said that the destination asked for a pause, so that who asks
+/// again at once, by a clock that is ahead, does not ask all the time.
 const PAUSED: Duration = Duration::from_millis(250);
 /// How long a budget that cannot be asked is left alone: without it nobody calls.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -29,8 +32,9 @@ pub struct Rate {
 pub enum Slot {
     /// After this long from now on.
     After(Duration),
-    /// Not before the destination's pause is over; nothing was taken.
-    Paused,
+    /// Not before the destination's pause is over, which any replica may have been
+    /// asked for; nothing was taken.
+    Paused(Time),
 }
 
 /// What a budget answers; the error is a sentence.
@@ -75,26 +79,33 @@ impl Pace {
         matches!(self.from, From::All(_))
     }
 
-    /// Waits until one more call keeps the rate.
-    pub(super) async fn permit(&self, destination: &str) {
+    /// Waits until one more call keeps the rate; the error is until when there is to
+    /// be none.
+    pub(super) async fn permit(&self, destination: &str) -> Result<(), Time> {
         let budget = match &self.from {
-            From::Own(limiter) => return limiter.until_ready().await,
+            From::Own(limiter) => {
+                limiter.until_ready().await;
+                return Ok(());
+            }
             From::All(budget) => budget,
         };
         loop {
-            let pause = match budget.slot(destination, self.rate).await {
-                Ok(Slot::After(wait)) => return tokio::time::sleep(wait).await,
-                Ok(Slot::Paused) => PAUSED,
-                Err(why) => {
-                    tracing::warn!(
-                        destination,
-                        why,
-                        "no call is made: the rate that all share cannot be asked for"
-                    );
-                    AGAIN
+            match budget.slot(destination, self.rate).await {
+                Ok(Slot::After(wait)) => {
+                    tokio::time::sleep(wait).await;
+                    return Ok(());
                 }
-            };
-            tokio::time::sleep(pause).await;
+                Ok(Slot::Paused(until)) => {
+                    tokio::time::sleep(PAUSED).await;
+                    return Err(until);
+                }
+                Err(why) => tracing::warn!(
+                    destination,
+                    why,
+                    "no call is made: the rate that all share cannot be asked for"
+                ),
+            }
+            tokio::time::sleep(AGAIN).await;
         }
     }
 }

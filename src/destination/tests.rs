@@ -250,7 +250,7 @@ fn what_cannot_be_bent_is_refused_in_a_sentence() {
 #[tokio::test]
 async fn permits_and_slots_are_counted() {
     let destination = open("http://127.0.0.1:1");
-    destination.permit().await;
+    destination.permit().await.unwrap();
     let at_once = || tokio::time::timeout(Duration::ZERO, destination.permit());
     assert!(at_once().await.is_ok());
     assert!(at_once().await.is_err(), "a burst of two is spent");

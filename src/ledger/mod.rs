@@ -547,13 +547,30 @@ impl Ledger {
         self.store().bound(destination, binding, bound).await
     }
 
-    /// Writes down how a destination fares; reads until when it asked to be
-    /// left alone.
+    /// Writes down how a destination fares.
     ///
     /// # Errors
     /// As the store's.
-    pub async fn note(&self, note: Note) -> Result<Time, LedgerError> {
+    pub async fn note(&self, note: Note) -> Result<(), LedgerError> {
         self.store().note(note).await
+    }
+
+    /// Writes down until when a destination asked to be left alone; an earlier time
+    /// than is known changes nothing.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn pause(&self, destination: &str, until: Time) -> Result<(), LedgerError> {
+        self.store().pause(destination, until).await
+    }
+
+    /// Until when a destination asked any process to be left alone, where that is not
+    /// over.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn paused_until(&self, destination: &str) -> Result<Option<Time>, LedgerError> {
+        self.store().paused_until(destination).await
     }
 
     /// True while deliveries can be recorded; otherwise the reason.

@@ -40,6 +40,9 @@ pub struct Turn {
     pub begun: Option<Begun>,
     /// True where read-backs are due as well.
     pub read_backs: bool,
+    /// Until when the destination is to be left alone, which any process may have been
+    /// asked for; then there is nothing to do before.
+    pub paused_until: Option<Time>,
 }
 
 /// A call to the destination.

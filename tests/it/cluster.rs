@@ -190,6 +190,16 @@ impl Cluster {
         format!("postgres://{USER}@{folder}:{}/{database}", self.port)
     }
 
+    /// A URL by the sockets of several, of which one takes writes.
+    pub fn url_of(all: &[&Cluster], database: &str) -> String {
+        let folder = |it: &&Cluster| it.folder.path().to_str().unwrap().replace('/', "%2F");
+        let hosts: Vec<String> = all
+            .iter()
+            .map(|it| format!("{}:{}", folder(it), it.port))
+            .collect();
+        format!("postgres://{USER}@{}/{database}", hosts.join(","))
+    }
+
     /// A URL over TCP, with the password.
     pub fn url_by_tcp(&self, host: &str, database: &str) -> String {
         let port = self.port;

@@ -29,7 +29,7 @@ const SENDERS: u64 = 6;
 pub const PAYMENTS_A_ROUND: u64 = 100;
 /// How long a service lives, in milliseconds.
 pub const LIFE_MS: std::ops::Range<u64> = 50..800;
-/// How long everything may take to settle at the end, in steps of 100 ms.
+/// How long nothing may settle at the end while something is open, in steps of 100 ms.
 const SETTLE_STEPS: u32 = 400;
 const CUSTOMERS: u64 = 6;
 
@@ -118,7 +118,7 @@ impl Tale {
     }
 
     /// The next event to send; now and then one that was answered before.
-    fn next(&mut self) -> Option<Value> {
+    pub fn next(&mut self) -> Option<Value> {
         let again = self.rng.random_range(0..6) == 0;
         if again && !self.acknowledged.is_empty() {
             let index = self.rng.random_range(0..self.acknowledged.len());
@@ -136,7 +136,7 @@ impl Tale {
         }
     }
 
-    fn answered(&mut self, event: Value, status: Option<u16>) {
+    pub fn answered(&mut self, event: Value, status: Option<u16>) {
         self.sent += 1;
         match status {
             Some(200) => self.acknowledged.push(event),
@@ -275,14 +275,17 @@ pub async fn check(folder: &Folder, url: &str, tale: Tale) -> usize {
     let config = Config::parse(file, &text, &env, names).unwrap();
     let app = App::open(Arc::new(config), Clock::Machine, false).unwrap();
     let ledger = app.ledger;
-    for step in 0.. {
+    let (mut before, mut idle) = (0, 0);
+    loop {
         let summary = ledger.summary().await.unwrap();
         let payments: i64 = summary.states.values().copied().sum();
         let settled = summary.states.get("settled").copied().unwrap_or_default();
         if payments == settled && payments > 0 {
             break;
         }
-        if step == SETTLE_STEPS {
+        idle = if settled > before { 0 } else { idle + 1 };
+        before = before.max(settled);
+        if idle == SETTLE_STEPS {
             let told = folder.run(&["payments", "--limit", "1000"]).out;
             let open: Vec<_> = told
                 .lines()

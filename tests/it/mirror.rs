@@ -3,9 +3,10 @@
 
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
+use tributary::circuit::{Alone, Door};
 use tributary::destination::{Destination, List, Outcome};
 use tributary::ledger::mirror::Extent;
-use tributary::mirror::{Alone, Door, MirrorError, Mirrored, mirror};
+use tributary::mirror::{MirrorError, Mirrored, mirror};
 use tributary::sandbox::{Call, Fault, NewCustomer};
 use tributary::time::Clock;
 
@@ -15,7 +16,8 @@ use crate::world::*;
 async fn try_read(world: &World, extent: Extent) -> Result<Mirrored, MirrorError> {
     let app = &world.service().app;
     let destination = app.destinations().unwrap().remove(0);
-    let door = Alone::new(&destination, &Clock::Machine, None);
+    let door = Alone::new(&app.ledger, &destination, &Clock::Machine);
+    let door = door.await.unwrap();
     let set = &app.config.destinations["ps"];
     let asked = (extent, set.reward_currency);
     mirror(&app.ledger, &destination, asked, &door).await

@@ -133,6 +133,42 @@ async fn every_difference_is_named_and_fixing_posts_nothing_that_is_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_asked_to_be_left_alone_is_not_asked_before() {
+    let mut world = World::new().await;
+    world
+        .stripe("customer.created", customer("cus_A", "acme"))
+        .await;
+    let later = "429:2@GET=next:1".parse().unwrap();
+    world.sandbox.set_faults(vec![later]);
+    let (done, _) = compare(&world, Then::Tell).await;
+    assert_eq!(done.differences, 0);
+    let calls = world.sandbox.requests();
+    let refused = calls.iter().find(|call| call.status == Some(429)).unwrap();
+    let next = calls.iter().find(|call| call.status == Some(200)).unwrap();
+    assert!(next.at_ms - refused.at_ms >= 2_000, "{calls:?}");
+    // The service of the same ledger obeys as well, also what reconcile was told.
+    let later = "429:3@GET=next:1".parse().unwrap();
+    world.sandbox.set_faults(vec![later]);
+    compare(&world, Then::Tell).await;
+    let ledger = &world.service().app.ledger;
+    let until = Clock::Machine.now().plus(3_600_000);
+    ledger.pause("ps", until).await.unwrap();
+    world
+        .stripe("charge.succeeded", charge("ch_1", 1000, Some("cus_A")))
+        .await;
+    let before = world.sandbox.requests().len();
+    tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+    assert_eq!(world.sandbox.requests().len(), before);
+    let app = &world.service().app;
+    let destination = app.destinations().unwrap().remove(0);
+    let asked = (Time(0), Then::Tell);
+    let answer = reconcile(&app.ledger, &destination, &Clock::Machine, asked, |_| {}).await;
+    assert!(matches!(answer, Err(ReconcileError::LeftAlone(_))));
+    assert_eq!(world.sandbox.requests().len(), before);
+    assert_eq!(world.payment("ch_1").await.state, "due");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_list_nothing_is_said() {
     let world = World::with("v2_available = false\npartial_refunds = \"negative\"").await;
     let app = &world.service().app;

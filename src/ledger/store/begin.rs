@@ -53,12 +53,22 @@ impl Store {
             return Ok(Turn {
                 begun: None,
                 read_backs: false,
+                paused_until: None,
             });
         }
         self.write(move |tx| {
+            let paused_until = tx.paused_until(&destination)?;
+            if paused_until.is_some() {
+                return Ok(Turn {
+                    begun: None,
+                    read_backs: false,
+                    paused_until,
+                });
+            }
             Ok(Turn {
                 begun: tx.begin(&destination, backfill_first)?,
                 read_backs: tx.read_backs_due(&destination)?,
+                paused_until,
             })
         })
         .await
@@ -71,32 +81,52 @@ impl Store {
     }
 
     /// As [`crate::ledger::Ledger::note`].
-    pub(in crate::ledger) async fn note(&self, note: Note) -> Result<Time, LedgerError> {
+    pub(in crate::ledger) async fn note(&self, note: Note) -> Result<(), LedgerError> {
         self.write(move |tx| {
             tx.run(
                 "INSERT INTO destinations (name, status) VALUES (?1, ?2)
                  ON CONFLICT (name) DO UPDATE SET status = excluded.status",
                 params![note.destination, note.status],
             )?;
-            tx.paused_until(&note.destination)
+            Ok(())
         })
         .await
+    }
+
+    /// As [`crate::ledger::Ledger::pause`].
+    pub(in crate::ledger) async fn pause(
+        &self,
+        destination: &str,
+        until: Time,
+    ) -> Result<(), LedgerError> {
+        let destination = destination.to_owned();
+        self.write(move |tx| tx.heard(&destination, Time(0), until))
+            .await
+    }
+
+    /// As [`crate::ledger::Ledger::paused_until`].
+    pub(in crate::ledger) async fn paused_until(
+        &self,
+        destination: &str,
+    ) -> Result<Option<Time>, LedgerError> {
+        let destination = destination.to_owned();
+        self.read(move |tx| tx.paused_until(&destination)).await
     }
 }
 
 impl Tx<'_> {
-    /// Until when a destination asked to be left alone.
-    fn paused_until(&self, destination: &str) -> Result<Time, LedgerError> {
+    /// Until when a destination asked to be left alone, where that is not over.
+    fn paused_until(&self, destination: &str) -> Result<Option<Time>, LedgerError> {
         let found = self.one(
             "SELECT paused_until FROM destinations WHERE name = ?1",
             [destination],
             |row| row.get(0),
         )?;
-        Ok(Time(found.unwrap_or(0)))
+        Ok(found.map(Time).filter(|until| *until > self.now))
     }
 
     fn begin(&self, destination: &str, backfill_first: bool) -> Result<Option<Begun>, LedgerError> {
-        if self.is_copy(destination)? || self.paused_until(destination)? > self.now {
+        if self.is_copy(destination)? {
             return Ok(None);
         }
         if let Some(begun) = self.begin_probe(destination)? {

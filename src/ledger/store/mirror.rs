@@ -235,7 +235,6 @@ impl Tx<'_> {
         use crate::destination::Outcome;
         let read = &failure.read;
         match &failure.outcome {
-            later @ Outcome::Later { .. } => self.answered(&read.destination, later),
             Outcome::Refused { .. } => {
                 self.run(
                     "UPDATE mirror_reads

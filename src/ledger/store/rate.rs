@@ -11,6 +11,7 @@ use super::home::Link;
 use super::{LedgerError, Store, lock};
 use crate::destination::{Rate, Slot};
 use crate::ledger::sql::Value;
+use crate::time::Time;
 
 /// A second, in the microseconds of the table.
 const SECOND_US: i64 = 1_000_000;
@@ -78,6 +79,9 @@ impl Store {
     }
 }
 
+/// Until when the destination asked to be left alone.
+const PAUSED_UNTIL: &str = "SELECT paused_until FROM destinations WHERE name = CAST(?1 AS TEXT)";
+
 fn take(link: &Link, destination: &str, rate: Rate) -> Result<Slot, LedgerError> {
     let Link::Server(client) = link else {
         return Err(LedgerError::Unusable("no server".to_owned()));
@@ -92,6 +96,13 @@ fn take(link: &Link, destination: &str, rate: Rate) -> Result<Slot, LedgerError>
     let found = client.borrow_mut().query(TAKE, &values)?;
     Ok(match found.first().map(|row| row.value(0)).transpose()? {
         Some(Value::Int(us)) => Slot::After(Duration::from_micros(u64::try_from(us).unwrap_or(0))),
-        _ => Slot::Paused,
+        _ => {
+            let found = client.borrow_mut().query(PAUSED_UNTIL, &values[..1])?;
+            match found.first().map(|row| row.value(0)).transpose()? {
+                Some(Value::Int(ms)) => Slot::Paused(Time(ms)),
+                // It was taken back between the two: asked again a moment later.
+                _ => Slot::Paused(Time(0)),
+            }
+        }
     })
 }

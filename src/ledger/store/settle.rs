@@ -219,16 +219,29 @@ impl Tx<'_> {
             _ => (true, 0),
         };
         if answered || pause > 0 {
-            self.run(
-                "INSERT INTO destinations (name, answered_at, paused_until) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (name) DO UPDATE
-                 SET answered_at = CASE WHEN excluded.answered_at > destinations.answered_at
-                         THEN excluded.answered_at ELSE destinations.answered_at END,
-                     paused_until = CASE WHEN excluded.paused_until > destinations.paused_until
-                         THEN excluded.paused_until ELSE destinations.paused_until END",
-                params![destination, if answered { self.now.ms() } else { 0 }, pause],
-            )?;
+            let at = if answered { self.now } else { Time(0) };
+            self.heard(destination, at, Time(pause))?;
         }
+        Ok(())
+    }
+
+    /// When a destination answered last and until when it asked to be left alone; what
+    /// is known already and later stays.
+    pub(super) fn heard(
+        &self,
+        destination: &str,
+        answered_at: Time,
+        paused_until: Time,
+    ) -> Result<(), LedgerError> {
+        self.run(
+            "INSERT INTO destinations (name, answered_at, paused_until) VALUES (?1, ?2, ?3)
+             ON CONFLICT (name) DO UPDATE
+             SET answered_at = CASE WHEN excluded.answered_at > destinations.answered_at
+                     THEN excluded.answered_at ELSE destinations.answered_at END,
+                 paused_until = CASE WHEN excluded.paused_until > destinations.paused_until
+                     THEN excluded.paused_until ELSE destinations.paused_until END",
+            params![destination, answered_at.ms(), paused_until.ms()],
+        )?;
         Ok(())
     }
 
