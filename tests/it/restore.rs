@@ -661,7 +661,7 @@ async fn what_the_lost_ledger_deleted_is_not_posted_again() {
 /// lost ledger may have posted it before, and the list may not show it yet.
 #[tokio::test]
 async fn a_sale_that_went_back_is_looked_for_too() {
-    for told_before in [true, false] {
+    for (told_before, at_once) in [(true, false), (false, false), (false, true)] {
         let mut bench = Bench::new();
         let mut there = There::default();
         bench.deliver(bench::customer("cus_A", "acme", 1)).await;
@@ -677,8 +677,15 @@ async fn a_sale_that_went_back_is_looked_for_too() {
             }
         }
         adopt(&bench, Vec::new()).await;
-        for told in both {
-            bench.deliver(told).await;
+        if at_once {
+            // One document tells of the sale and of its refund.
+            let [mut sale, refund] = both;
+            sale.movements.extend(refund.movements);
+            bench.deliver(sale).await;
+        } else {
+            for told in both {
+                bench.deliver(told).await;
+            }
         }
         there
             .rows
@@ -691,7 +698,7 @@ async fn a_sale_that_went_back_is_looked_for_too() {
         assert_eq!(
             (there.sum(), bench.state("ch_1").await),
             (0, State::Settled),
-            "told before {told_before}"
+            "told before {told_before}, at once {at_once}"
         );
     }
 }

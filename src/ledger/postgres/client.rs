@@ -112,6 +112,8 @@ pub(in crate::ledger) struct Client {
     client: Arc<tokio_postgres::Client>,
     statements: Statements,
     queued: Vec<Queued>,
+    /// Whether a statement was queued since the last answer that heeded all.
+    unheard: bool,
     /// Why the connection ended by itself, if it did.
     ended: Arc<Mutex<Option<Fault>>>,
     patience: Duration,
@@ -152,6 +154,7 @@ impl Client {
             client,
             statements: Statements::default(),
             queued: Vec::new(),
+            unheard: false,
             ended,
             patience: Duration::from_millis(limits.statement_ms.saturating_add(ANSWER_MARGIN_MS)),
             lost: false,
@@ -243,10 +246,16 @@ impl Client {
     ) -> Result<(), LedgerError> {
         let (statement, bound) = self.ready(sql, values)?;
         let client = Arc::clone(&self.client);
+        self.unheard = true;
         self.put(Box::pin(async move {
             let written = client.execute(&statement, &parameters(&bound)).await;
             written.map(|_| ())
         }))
+    }
+
+    /// Whether a statement was queued of which nobody knows yet how it went.
+    pub(in crate::ledger) fn owes_answers(&self) -> bool {
+        self.unheard
     }
 
     /// As [`Client::queue`], for statements without values, such as savepoints.
@@ -339,6 +348,7 @@ impl Client {
         heed: Heed,
     ) -> Result<T, Fault> {
         let queued = std::mem::take(&mut self.queued);
+        self.unheard = false;
         let Some(runtime) = self.runtime.as_ref().filter(|_| !self.lost) else {
             return Err(errors::lost());
         };

@@ -23,7 +23,7 @@ pub(super) use schema::{WRITER, is_there, look_at_server, migrate};
 mod client_tests;
 #[cfg(test)]
 #[path = "../../../tests/it/cluster.rs"]
-mod cluster;
+pub(super) mod cluster;
 #[cfg(test)]
 mod queue_tests;
 #[cfg(test)]

@@ -77,7 +77,7 @@ impl Store {
     ) -> Result<(), LedgerError> {
         let destination = comparison.destination.clone();
         self.write(move |tx| {
-            tx.run(
+            tx.queue(
                 "UPDATE destinations SET adopted_at = ?2 WHERE name = ?1",
                 params![comparison.destination, comparison.began_at.ms()],
             )?;
@@ -101,14 +101,14 @@ impl Tx<'_> {
         self.mark_as_copy()?;
         let served_at = self.served_at()?.filter(|_| served);
         let lost_at = served_at.unwrap_or(self.now);
-        self.run(
+        self.queue(
             "INSERT INTO destinations (name, lost_at) VALUES (?1, ?2)
              ON CONFLICT (name) DO UPDATE SET lost_at = excluded.lost_at, adopted_at = NULL",
             params![destination, lost_at.ms()],
         )?;
         // What was under way when the copy was made may have been tried again
         // and again by the lost ledger, under the same key.
-        self.run(
+        self.queue(
             "INSERT INTO attempts (payment, seq, call, amount, begun_at, deadline, ended_at, outcome)
              SELECT payment, seq, CASE state WHEN 'post_unknown' THEN 'post' ELSE 'delete' END,
                     amount, coalesce((SELECT CASE WHEN max(begun_at) < ?2 THEN max(begun_at)
@@ -293,7 +293,7 @@ impl Tx<'_> {
         };
         let customer = customer_of(listed);
         let at = listed.created_at.unwrap_or(self.now);
-        self.run(
+        self.queue(
             "INSERT INTO transactions (payment, seq, destination, key, customer, customer_by,
                  currency, amount, created_at, state, note, listed_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?12, ?10, ?11)
@@ -317,13 +317,13 @@ impl Tx<'_> {
                 word_of(&state)?,
             ],
         )?;
-        self.run(
+        self.queue(
             "UPDATE attempts SET ended_at = ?3, outcome = 'found'
              WHERE payment = ?1 AND seq = ?2 AND ended_at IS NULL",
             params![payment, seq, self.now.ms()],
         )?;
         // Whose it is there is whose it is: the newest row says so.
-        self.run(
+        self.queue(
             "UPDATE payments SET customer = ?3, customer_by = ?4, destination = ?5
              WHERE payment = ?1 AND NOT EXISTS (SELECT 1 FROM transactions
                  WHERE transactions.payment = ?1 AND seq > ?2 AND transactions.state = 'live')",
@@ -420,7 +420,7 @@ impl Tx<'_> {
         )?;
         match last {
             Some((decision, kind)) if kind == "adopt" => {
-                self.run(
+                self.queue(
                     "UPDATE decisions SET detail = ?2 WHERE decision = ?1",
                     params![decision, until],
                 )?;
@@ -444,7 +444,7 @@ impl Tx<'_> {
         detail: &str,
         made_for: &str,
     ) -> Result<(), LedgerError> {
-        self.run(
+        self.queue(
             "INSERT INTO decisions (payment, kind, detail, who, why, at, made_for)
              VALUES (?1, ?2, ?3, ?4, '', ?5, ?6)",
             params![payment, kind, detail, WHO, self.now.ms(), made_for],
@@ -493,7 +493,7 @@ impl Tx<'_> {
         }
         let found = self.payment_named(place.source_row, &name)?;
         if let Some(payment) = found {
-            self.run(
+            self.queue(
                 "UPDATE payments SET payment_id = ?2 WHERE payment = ?1",
                 params![payment, payment_id],
             )?;

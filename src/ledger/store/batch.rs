@@ -172,7 +172,7 @@ impl Tx<'_> {
         let recorded = self.batch(desk, &rows)?;
         for (digest, mut rows) in unknown {
             if !rows.any(|row| recorded.rejected.contains_key(&row)) {
-                self.run(
+                self.queue(
                     "INSERT INTO recorded_chunks (digest) VALUES (?1) ON CONFLICT DO NOTHING",
                     [digest.as_slice()],
                 )?;
@@ -189,11 +189,13 @@ impl Tx<'_> {
         let mut taken = RowsTaken::default();
         for row in kept.iter().flat_map(|chunk| &chunk.rows) {
             self.save("one_row")?;
-            match self.batch(&desk, &[row]) {
+            let kept = self.batch(&desk, &[row]);
+            match kept.and_then(|recorded| self.let_go("one_row").map(|()| recorded)) {
                 Ok(recorded) => recorded.tell(&mut taken),
                 Err(error) if is_fault(&error) || self.is_lost() => return Err(error),
                 Err(error) => {
                     self.go_back("one_row")?;
+                    self.let_go("one_row")?;
                     taken.told.push(RowTold {
                         line: row.0,
                         outcome: Fate::Rejected,
@@ -201,7 +203,6 @@ impl Tx<'_> {
                     });
                 }
             }
-            self.let_go("one_row")?;
         }
         Ok(taken)
     }

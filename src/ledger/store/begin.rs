@@ -83,7 +83,7 @@ impl Store {
     /// As [`crate::ledger::Ledger::note`].
     pub(in crate::ledger) async fn note(&self, note: Note) -> Result<(), LedgerError> {
         self.write(move |tx| {
-            tx.run(
+            tx.queue(
                 "INSERT INTO destinations (name, status) VALUES (?1, ?2)
                  ON CONFLICT (name) DO UPDATE SET status = excluded.status",
                 params![note.destination, note.status],
@@ -205,7 +205,7 @@ impl Tx<'_> {
                 (Outgoing::Post(transaction), *seq, Call::Post, amount)
             }
             Step::Delete { seq } => {
-                self.run(
+                self.queue(
                     "UPDATE transactions SET state = 'delete_unknown' WHERE payment = ?1 AND seq = ?2",
                     params![row.payment, seq],
                 )?;
@@ -229,7 +229,7 @@ impl Tx<'_> {
         )?;
         // Unknown from here on: fold gives the read-back the turn, should
         // nobody come back to settle.
-        self.run(
+        self.queue(
             "UPDATE payments SET turn = ?2, due_at = ?3, claim = ?4 WHERE payment = ?1",
             params![
                 row.payment,

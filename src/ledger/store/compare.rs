@@ -138,7 +138,7 @@ impl Tx<'_> {
         if ours.called_at.is_some_and(|at| at >= began) {
             return Ok(None);
         }
-        self.run(
+        self.queue(
             "UPDATE transactions SET listed_at = ?3 WHERE payment = ?1 AND seq = ?2",
             params![ours.payment, ours.seq, began],
         )?;
@@ -246,7 +246,7 @@ impl Tx<'_> {
         };
         let note = format!("reconcile: {}", difference.why);
         self.set_row(payment, seq, state, Some(&note))?;
-        self.run(
+        self.queue(
             "UPDATE transactions SET seen_amount = ?3 WHERE payment = ?1 AND seq = ?2",
             params![payment, seq, seen],
         )?;

@@ -146,7 +146,7 @@ impl Store {
 impl Tx<'_> {
     /// Forgets a day's segment, made or being made, because a row of the day changed.
     pub(super) fn drop_segment(&self, day: i64) -> Result<(), LedgerError> {
-        self.run("DELETE FROM customer_segments WHERE day = ?1", [day])?;
+        self.queue("DELETE FROM customer_segments WHERE day = ?1", [day])?;
         Ok(())
     }
 
@@ -171,7 +171,7 @@ impl Tx<'_> {
     /// may begin the same one after the day has changed.
     fn begin_segments(&self, new: &[Whom], days: &[i64], maker: u32) -> Result<(), LedgerError> {
         for (destination, customer) in new {
-            self.run(
+            self.queue(
                 "INSERT INTO customer_numbers (destination, customer, partner)
                  SELECT ?1, ?2, (SELECT max(partner) FROM customers
                                  WHERE destination = ?1 AND customer = ?2)
@@ -180,7 +180,7 @@ impl Tx<'_> {
             )?;
         }
         for day in days {
-            self.run(
+            self.queue(
                 "INSERT INTO customer_segments (day, form, checksum, bytes) VALUES (?1, 0, ?3, ?2)
                  ON CONFLICT (day) DO UPDATE
                  SET form = 0, checksum = excluded.checksum, bytes = excluded.bytes",

@@ -70,7 +70,7 @@ impl Tx<'_> {
 
     /// Closes every destination until it was adopted; a copy keeps its own time.
     pub(super) fn mark_as_copy(&self) -> Result<(), LedgerError> {
-        self.run(
+        self.queue(
             "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING",
             params![COPIED_AT, self.now.ms().to_string()],
         )?;

@@ -63,7 +63,7 @@ impl Store {
                 Bound::Refused => ("refused", None),
                 Bound::Later => ("due", Some(tx.now.plus(BIND_AGAIN_MS).ms())),
             };
-            tx.run(
+            tx.queue(
                 "UPDATE customers SET bind_state = ?4, bind_at = ?5
                  WHERE destination = ?1 AND customer = ?2 AND customer_by = 'key' AND bind = ?3",
                 params![
@@ -100,7 +100,7 @@ impl Tx<'_> {
             return Ok(None);
         };
         // Unknown no more until the probe says so again; the count stays.
-        self.run(
+        self.queue(
             "UPDATE customers SET unknown_since = NULL, next_probe_at = NULL
              WHERE destination = ?1 AND customer = ?2 AND customer_by = ?3",
             params![destination, customer.value, by_word(customer.by)],
@@ -137,7 +137,7 @@ impl Tx<'_> {
         customer: &Customer,
         again: Time,
     ) -> Result<(), LedgerError> {
-        self.run(
+        self.queue(
             "INSERT INTO customers (destination, customer, customer_by, unknown_since, next_probe_at)
              VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (destination, customer, customer_by) DO UPDATE
@@ -174,7 +174,7 @@ impl Tx<'_> {
         let done = usize::try_from(probes.unwrap_or(0)).unwrap_or(0);
         let wait = PROBES_MS[done.min(PROBES_MS.len() - 1)];
         self.block(&before.destination, &customer, self.now.plus(wait))?;
-        self.run(
+        self.queue(
             "UPDATE customers SET probes = probes + 1
              WHERE destination = ?1 AND customer = ?2 AND customer_by = ?3",
             params![before.destination, customer.value, by_word(customer.by)],
@@ -205,7 +205,7 @@ impl Tx<'_> {
         )?;
         if let Some(provider_key) = provider_key {
             // The first id wins: two of them must not flip it for ever.
-            self.run(
+            self.queue(
                 "INSERT INTO customers (destination, customer, customer_by, bind, bind_state, bind_at)
                  VALUES (?1, ?2, 'key', ?3, 'due', ?4)
                  ON CONFLICT (destination, customer, customer_by) DO UPDATE
@@ -260,7 +260,7 @@ impl Tx<'_> {
         )?;
         if was > 0 {
             // Each is folded again before it is called, so a plain update will do.
-            self.run(
+            self.queue(
                 "UPDATE payments SET state = 'due', turn = ?4, due_at = ?5, due_since = ?5, reason = NULL
                  WHERE destination = ?1 AND customer = ?2 AND customer_by = ?3
                        AND state = 'unattributed'",

@@ -272,7 +272,7 @@ impl Tx<'_> {
 
     fn write_booked(&self, payment: i64, booked: Option<&Booked>) -> Result<(), LedgerError> {
         let text = written(booked)?;
-        self.run(
+        self.queue(
             "UPDATE payments SET booked = ?2 WHERE payment = ?1",
             params![payment, text],
         )?;

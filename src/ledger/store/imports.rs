@@ -36,7 +36,7 @@ impl Store {
                 Ok(next.is_none())
             })?;
             if let Some(next) = &next {
-                tx.run(
+                tx.queue(
                     "UPDATE imports SET state = 'running' WHERE import = ?1",
                     [next.import],
                 )?;
@@ -54,7 +54,7 @@ impl Store {
         failed: Option<String>,
     ) -> Result<(), LedgerError> {
         self.write(move |tx| {
-            tx.run(
+            tx.queue(
                 "UPDATE imports SET state = CASE WHEN ?3 IS NULL THEN 'done' ELSE 'failed' END,
                      came = ?2, outcome = ?3, ended_at = ?4
                  WHERE import = ?1 AND ended_at IS NULL",

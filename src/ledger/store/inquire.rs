@@ -107,7 +107,7 @@ impl Tx<'_> {
         (delivery, raised_for): (Option<i64>, &str),
         due_at: Time,
     ) -> Result<(), LedgerError> {
-        self.run(
+        self.queue(
             "INSERT INTO inquiries (source, scope, kind, id, payment, delivery, raised_for,
                  raised_at, state, due_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'open', ?9)
@@ -192,7 +192,7 @@ impl Tx<'_> {
         kind: &str,
         id: &str,
     ) -> Result<(), LedgerError> {
-        self.run(
+        self.queue(
             "UPDATE inquiries SET state = 'answered', due_at = NULL, outcome = 'it was linked meanwhile'
              WHERE source = ?1 AND kind = ?2 AND id = ?3 AND state = 'open' AND payment IS NULL",
             params![source_row, kind, id],
@@ -213,7 +213,7 @@ impl Tx<'_> {
         let Some(inquiry) = self.due_inquiry(source)? else {
             return Ok(None);
         };
-        self.run(
+        self.queue(
             "UPDATE inquiries SET due_at = ?2 WHERE inquiry = ?1",
             params![inquiry, self.now.plus(ASKING_MS).ms()],
         )?;
@@ -320,7 +320,7 @@ impl Tx<'_> {
         match empty {
             None => Ok(false),
             Some(_) => {
-                self.run(
+                self.queue(
                     "UPDATE inquiries SET payment = NULL WHERE payment = ?1",
                     [payment],
                 )?;
@@ -331,7 +331,7 @@ impl Tx<'_> {
 
     /// Nothing that was raised meanwhile is settled by the answer.
     fn end_inquiry(&self, asking: &Asking, state: &str, outcome: &str) -> Result<(), LedgerError> {
-        self.run(
+        self.queue(
             "UPDATE inquiries
              SET state = CASE WHEN raised = ?2 THEN ?3 ELSE 'open' END,
                  due_at = CASE WHEN raised = ?2 THEN NULL ELSE ?5 END,
@@ -351,7 +351,7 @@ impl Tx<'_> {
         let doubled = AGAIN_FIRST_MS.saturating_mul(1 << asking.tries.saturating_mul(2).min(20));
         let pause = self.now.plus(doubled.min(AGAIN_MOST_MS));
         let due_at = not_before.map_or(pause, |floor| floor.max(pause));
-        self.run(
+        self.queue(
             "UPDATE inquiries SET due_at = ?2, outcome = ?3, last_at = ?4, tries = tries + 1
              WHERE inquiry = ?1 AND state = 'open'",
             params![asking.inquiry, due_at.ms(), why, self.now.ms()],
@@ -363,12 +363,12 @@ impl Tx<'_> {
     pub(super) fn ask_again(&self, folded: &Folded) -> Result<(), LedgerError> {
         let again = "UPDATE inquiries SET state = 'open', due_at = ?1, tries = 0, raised_at = ?1";
         let row = &folded.row;
-        self.run(
+        self.queue(
             &format!("{again} WHERE payment = ?2"),
             params![self.now.ms(), row.payment],
         )?;
         for (kind, id) in unlinked(self.terms(&row.source)?, &folded.standing.finding.tried) {
-            self.run(
+            self.queue(
                 &format!("{again} WHERE source = ?2 AND kind = ?3 AND id = ?4 AND scope = ?5"),
                 params![self.now.ms(), row.source_row, kind, id, row.scope],
             )?;

@@ -179,7 +179,7 @@ impl Tx<'_> {
                 && (link.amount.is_none() || before.amount == link.amount.map(|(minor, _)| minor))
         });
         let (amount, currency) = link.amount.unzip();
-        self.run(
+        self.queue(
             "INSERT INTO links (source, kind, external_id, scope, customer, version, amount,
                  currency, said_by, said_at)
              VALUES (?1, ?2, ?3, '', ?4, 0, ?5, ?6, ?7, ?8)

@@ -121,7 +121,7 @@ impl Tx<'_> {
     ) -> Result<(), LedgerError> {
         // A clock that was ahead and put right must not hide what is new since.
         let since = read_at.map(|at| at.min(self.now).plus(-OVERLAP_MS).ms());
-        self.run(
+        self.queue(
             "INSERT INTO mirror_reads (destination, kind, began_at, since, emails)
              VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (destination, kind) DO UPDATE
@@ -202,7 +202,7 @@ impl Tx<'_> {
     }
 
     fn end_read(&self, read: &MirrorRead) -> Result<(), LedgerError> {
-        self.run(
+        self.queue(
             "UPDATE mirror_reads
              SET read_at = began_at, full_at = CASE WHEN since IS NULL THEN began_at ELSE full_at END,
                  began_at = NULL, since = NULL, after = NULL, sweeping = 0
@@ -236,7 +236,7 @@ impl Tx<'_> {
         let read = &failure.read;
         match &failure.outcome {
             Outcome::Refused { .. } => {
-                self.run(
+                self.queue(
                     "UPDATE mirror_reads
                      SET began_at = NULL, since = NULL, after = NULL, sweeping = 0
                      WHERE destination = ?1 AND kind = ?2 AND began_at = ?3",

@@ -198,7 +198,7 @@ impl Tx<'_> {
         key: &str,
         row: &Stored,
     ) -> Result<(), LedgerError> {
-        self.run(
+        self.queue(
             "INSERT INTO mirrored_customers (destination, key, customer, partner,
                  partnership, provider_key, email, name, test, updated_at, gone, listed_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
@@ -227,7 +227,7 @@ impl Tx<'_> {
     }
 
     fn touch_customer(&self, read: &MirrorRead, key: &str) -> Result<(), LedgerError> {
-        self.run(
+        self.queue(
             "UPDATE mirrored_customers SET listed_at = ?3 WHERE destination = ?1 AND key = ?2",
             params![read.destination, key, read.began_at.ms()],
         )?;
@@ -236,11 +236,11 @@ impl Tx<'_> {
 
     /// Writes down for reports which partner brought a customer.
     fn tell_partner(&self, destination: &str, customer: &str) -> Result<(), LedgerError> {
-        self.run(
+        self.queue(
             PARTNER_OF_KEY,
             params![destination, customer, !self.is_live(destination)],
         )?;
-        self.run(PARTNER_BESIDE_NUMBER, [destination, customer])?;
+        self.queue(PARTNER_BESIDE_NUMBER, [destination, customer])?;
         Ok(())
     }
 
@@ -255,12 +255,12 @@ impl Tx<'_> {
         if row.test == self.is_live(&read.destination) || row.gone || written.is_none() {
             return Ok(());
         }
-        self.run(
+        self.queue(
             PARTNER_OF_ADDRESS,
             params![read.destination, written, address, row.partner],
         )?;
         for customer in [written, address.as_deref()].into_iter().flatten() {
-            self.run(PARTNER_BESIDE_NUMBER, [read.destination.as_str(), customer])?;
+            self.queue(PARTNER_BESIDE_NUMBER, [read.destination.as_str(), customer])?;
         }
         Ok(())
     }
@@ -283,7 +283,7 @@ impl Tx<'_> {
                 )?
                 .is_some();
         if !known {
-            self.run(
+            self.queue(
                 "INSERT INTO mirror_reads (destination, kind, wanted) VALUES (?1, 'partners', 1)
                  ON CONFLICT (destination, kind) DO UPDATE SET wanted = 1
                  WHERE mirror_reads.wanted = 0 AND mirror_reads.began_at IS NULL",
@@ -319,7 +319,7 @@ impl Tx<'_> {
         if same > 0 {
             return Ok(false);
         }
-        self.run(
+        self.queue(
             "INSERT INTO partners (destination, key, partner, name, listed_at)
              VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (destination, key) DO UPDATE
@@ -352,7 +352,7 @@ impl Tx<'_> {
         for key in &unlisted {
             if let Some(row) = self.stored_customer(&read.destination, key)? {
                 released.add(&read.destination, &row);
-                self.run(
+                self.queue(
                     "UPDATE mirrored_customers SET gone = 1 WHERE destination = ?1 AND key = ?2",
                     params![read.destination, key],
                 )?;

@@ -244,7 +244,7 @@ fn keep(from: &Side, to: &Side, watch: &mut dyn FnMut(Stage)) -> Result<Copied, 
     let tables = fill(from, (&new_tx, &unfinished), watch)?;
     open_copy(&new_tx, &unfinished, |tx| {
         tx.set_meta(COPIED_AT, &tx.now.ms().to_string())?;
-        tx.run(
+        tx.queue(
             "UPDATE destinations SET adopted_at = NULL, lost_at = NULL",
             [],
         )?;

@@ -1,5 +1,5 @@
-//! Payments of a file that nobody told of before: folded in memory from all that
-//! the file says of them, by the same code, and written once as they stand.
+//! Payments that nobody told of before: folded in memory from all that a delivery or a
+//! file says of them, by the same code, and written once as they stand.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -7,15 +7,16 @@ use crate::ledger::sql::params;
 
 use super::LedgerError;
 use super::days;
-use super::record::{BACKFILL, Origin, parts_of};
+use super::record::{Origin, Place, parts_of};
 use super::rows::{Desk, Group};
 use super::rows_told::Recorded;
-use super::stand::NOBODY;
+use super::stand::{Folded, NOBODY};
 use super::tx::{PaymentRow, Tx};
-use crate::ledger::book::{Book, State};
+use crate::ledger::book::{Book, SourceTerms, State};
 use crate::ledger::rows::StatedRow;
-use crate::movement::{Alias, Clue, Fact, Reading, Scope};
+use crate::movement::{Alias, Clue, Fact, Reading, Scope, Subject};
 use crate::position::Doubt;
+use crate::time::Time;
 
 /// Whether anything in the ledger might concern a payment with this alias:
 /// another payment with the same money, or a reversal that waits for the id.
@@ -65,15 +66,28 @@ impl<'r> Newcomers<'r> {
 }
 
 impl Tx<'_> {
-    /// True where a payment with these aliases could be somebody else's concern.
-    pub(super) fn concerns_others<'r>(
+    /// Whether nobody told of a payment before, and nothing else that anybody told of
+    /// might concern it.
+    pub(super) fn is_newcomer<'r>(
         &self,
-        desk: &Desk<'_>,
-        scope: &Scope,
+        place: Place<'_>,
+        payment_id: &str,
         aliases: impl Iterator<Item = &'r Alias>,
     ) -> Result<bool, LedgerError> {
-        let provider = &self.terms(&desk.from.source)?.provider;
-        let scope = scope.word();
+        let named = self.payment_named(place.source_row, payment_id)?;
+        Ok(named.is_none()
+            && self.adopted_payment(place, payment_id)?.is_none()
+            && !self.concerns_others(place, aliases)?)
+    }
+
+    /// True where a payment with these aliases could be somebody else's concern.
+    fn concerns_others<'r>(
+        &self,
+        place: Place<'_>,
+        aliases: impl Iterator<Item = &'r Alias>,
+    ) -> Result<bool, LedgerError> {
+        let provider = &self.terms(place.source)?.provider;
+        let scope = place.scope.word();
         for alias in aliases {
             let found = self.one(
                 CONCERNS_OTHERS,
@@ -83,7 +97,7 @@ impl Tx<'_> {
                     provider,
                     scope,
                     alias.money,
-                    desk.source_row
+                    place.source_row
                 ],
                 |row| row.get::<_, bool>(0),
             )?;
@@ -94,8 +108,36 @@ impl Tx<'_> {
         Ok(false)
     }
 
-    /// A payment that nobody told of before: all that is known of it stands in
-    /// these rows, so it is folded from them and written as it stands.
+    /// Records a document about one payment that nobody told of before. True where it
+    /// became due.
+    pub(super) fn record_newcomer(
+        &self,
+        place: Place<'_>,
+        payment_id: &str,
+        reading: &Reading,
+        origin: Origin<'_>,
+    ) -> Result<bool, LedgerError> {
+        let terms = self.terms(place.source)?;
+        let mut told = Told::default();
+        told.add(terms, origin.said_at, 0, reading);
+        let folded = self.stood_new(place, payment_id, &told, false)?;
+        let mut days = days::Changes::default();
+        let payment = self.insert_new(place, (&folded, &told), &mut days)?;
+        for (fact, _) in &told.facts {
+            self.add_fact(payment, fact, origin, None)?;
+        }
+        for alias in &told.aliases {
+            self.insert_alias(place.source, (alias, place.scope, payment))?;
+        }
+        self.change(&days)?;
+        match wants_more(&folded, terms) {
+            true => Ok(self.fold(payment)?.standing.state == State::Due),
+            false => Ok(folded.standing.state == State::Due),
+        }
+    }
+
+    /// A payment of a file that nobody told of before: all that is known of it stands
+    /// in these rows.
     pub(super) fn new_payment<'r>(
         &self,
         desk: &Desk<'_>,
@@ -103,23 +145,62 @@ impl Tx<'_> {
         newcomers: &mut Newcomers<'r>,
         batch: &mut Recorded,
     ) -> Result<(), LedgerError> {
+        let terms = self.terms(&desk.from.source)?;
         let mut told = Told::default();
         for index in &group.rows {
             let (line, reading) = rows[*index];
-            batch.ways[*index].news = told.add(self, desk, *line, reading)?;
+            batch.ways[*index].news = told.add(terms, self.now, *line, reading);
         }
         let (_, first) = rows[group.rows[0]];
-        let scope = &first.scope;
-        let payment_id = group.payment_id;
-        let terms = self.terms(&desk.from.source)?;
+        let place = desk.place(first);
+        let history = desk.from.no_forward;
+        let folded = self.stood_new(place, group.payment_id, &told, history)?;
+        let payment = self.insert_new(place, (&folded, &told), &mut newcomers.days)?;
+        for (fact, line) in &told.facts {
+            let said_by = desk.said_by(*line);
+            let origin = Origin {
+                delivery: None,
+                said_by: Some(&said_by),
+                said_at: self.now,
+            };
+            self.add_fact(payment, fact, origin, None)?;
+        }
+        if history {
+            self.record_history(payment, desk)?;
+        }
+        for alias in &told.aliases {
+            newcomers.add(payment, alias, &first.scope);
+        }
+        for index in &group.rows {
+            batch.ways[*index].payment = Some(payment);
+        }
+        match wants_more(&folded, terms) {
+            true => {
+                batch.fresh.insert(payment);
+                batch.touched.insert(payment);
+            }
+            false => batch.count(payment, None, &folded),
+        }
+        Ok(())
+    }
+
+    /// Where a payment stands of which nothing is known but this.
+    fn stood_new(
+        &self,
+        place: Place<'_>,
+        payment_id: &str,
+        told: &Told<'_>,
+        history: bool,
+    ) -> Result<Folded, LedgerError> {
+        let terms = self.terms(place.source)?;
         let row = PaymentRow {
             payment: 0,
-            source: desk.from.source.clone(),
-            source_row: desk.source_row,
+            source: place.source.to_owned(),
+            source_row: place.source_row,
             payment_id: payment_id.to_owned(),
             reference: false,
-            scope: scope.word(),
-            live: scope.live,
+            scope: place.scope.word(),
+            live: place.scope.live,
             destination: terms.destination.clone(),
             customer: None,
             occurred_at: self.now,
@@ -136,130 +217,133 @@ impl Tx<'_> {
         };
         let mut book = Book {
             payment_id: payment_id.to_owned(),
-            live: scope.live,
+            live: place.scope.live,
             facts: told.facts.iter().map(|(fact, _)| fact.clone()).collect(),
             clues: told.clues(),
             ..Book::default()
         };
-        book.ruling.history = desk.from.no_forward;
-        let folded = self.stood(row, book)?;
-        let booked = self.book_new(&folded, &mut newcomers.days)?;
-        let payment = self.insert_standing(&folded, BACKFILL, booked.as_deref())?;
-        self.insert_told(payment, &told, desk)?;
-        for alias in &told.aliases {
-            newcomers.add(payment, alias, scope);
-        }
-        for index in &group.rows {
-            batch.ways[*index].payment = Some(payment);
-        }
-        let standing = &folded.standing;
-        let doubtful = standing.position.doubt == Some(Doubt::Unlisted);
-        let unfinished = doubtful || standing.state == State::Unattributed;
-        let asks = unfinished && !terms.asks.is_empty();
-        match asks || standing.state == State::Settled {
-            // What only a fold does: it asks the provider, and looks for what a lost
-            // ledger may have posted of money that went back.
-            true => {
-                batch.fresh.insert(payment);
-                batch.touched.insert(payment);
-            }
-            false => batch.count(payment, None, &folded),
-        }
-        Ok(())
+        book.ruling.history = history;
+        self.stood(row, book)
     }
 
-    fn insert_told(
+    /// Makes its row and those of its clues; answers its number.
+    fn insert_new(
         &self,
-        payment: i64,
-        told: &Told<'_>,
-        desk: &Desk<'_>,
-    ) -> Result<(), LedgerError> {
-        for (fact, line) in &told.facts {
-            let said_by = desk.said_by(*line);
-            let origin = Origin {
-                delivery: None,
-                said_by: Some(&said_by),
-                said_at: self.now,
-            };
-            self.add_fact(payment, fact, origin, None)?;
-        }
+        place: Place<'_>,
+        (folded, told): (&Folded, &Told<'_>),
+        days: &mut days::Changes,
+    ) -> Result<i64, LedgerError> {
+        let booked = self.book_new(folded, days)?;
+        let payment = self.insert_standing(folded, place.lane, booked.as_deref())?;
         for (field, (version, value)) in &told.clues {
-            self.run(
+            self.queue(
                 "INSERT INTO clues (payment, field, value, version) VALUES (?1, ?2, ?3, ?4)",
                 params![payment, field, value, version],
             )?;
         }
-        if desk.from.no_forward {
-            self.record_history(payment, desk)?;
-        }
-        Ok(())
+        Ok(payment)
     }
+
+    fn insert_alias(
+        &self,
+        source: &str,
+        (alias, scope, payment): (&Alias, &Scope, i64),
+    ) -> Result<(), LedgerError> {
+        self.queue(
+            "INSERT INTO aliases (provider, scope, kind, id, payment, money)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+            params![
+                self.terms(source)?.provider,
+                scope.word(),
+                alias.kind,
+                alias.id,
+                payment,
+                alias.money
+            ],
+        )
+    }
+
     /// Writes what the new payments of a batch left for its end.
     pub(super) fn finish(
         &self,
         desk: &Desk<'_>,
         mut newcomers: Newcomers<'_>,
     ) -> Result<(), LedgerError> {
-        let provider = &self.terms(&desk.from.source)?.provider;
         newcomers
             .aliases
             .sort_by(|(a, ..), (b, ..)| (&a.id, &a.kind).cmp(&(&b.id, &b.kind)));
-        for (alias, scope, payment) in newcomers.aliases {
-            self.run(
-                "INSERT INTO aliases (provider, scope, kind, id, payment, money)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
-                params![
-                    provider,
-                    scope.word(),
-                    alias.kind,
-                    alias.id,
-                    payment,
-                    alias.money
-                ],
-            )?;
+        for alias in newcomers.aliases {
+            self.insert_alias(&desk.from.source, alias)?;
         }
         self.change(&newcomers.days)
     }
 }
 
-/// All that the rows of a new payment say, each thing once.
+/// Whether only a fold does what is left to do: it asks the provider, and looks for what
+/// a lost ledger may have posted of money that went back.
+fn wants_more(folded: &Folded, terms: &SourceTerms) -> bool {
+    let standing = &folded.standing;
+    let doubtful = standing.position.doubt == Some(Doubt::Unlisted);
+    let unfinished = doubtful || standing.state == State::Unattributed;
+    let asks = unfinished && !terms.asks.is_empty();
+    asks || standing.state == State::Settled
+}
+
+/// The payment that a document is about, where it is about one and about nothing else
+/// that others could wait for.
+pub(super) fn about_one(reading: &Reading) -> Option<&str> {
+    if !reading.links.is_empty() || !reading.unpriced.is_empty() || !reading.inquiries.is_empty() {
+        return None;
+    }
+    let mut named = reading
+        .movements
+        .iter()
+        .map(|movement| match &movement.about {
+            Subject::Payment(id) => Some(id.as_str()),
+            Subject::Reference { .. } => None,
+        })
+        .chain(reading.clues.iter().map(|it| Some(it.payment_id.as_str())))
+        .chain(
+            reading
+                .aliases
+                .iter()
+                .map(|it| Some(it.payment_id.as_str())),
+        );
+    let first = named.next()??;
+    named.all(|id| id == Some(first)).then_some(first)
+}
+
+/// All that is said of a new payment, each thing once.
 #[derive(Default)]
 struct Told<'r> {
-    /// Facts, each with the line that stated it first.
+    /// Facts, each with the line of the file that stated it first.
     facts: Vec<(Fact, u64)>,
     clues: BTreeMap<String, (i64, String)>,
     aliases: BTreeSet<&'r Alias>,
 }
 
 impl<'r> Told<'r> {
-    /// True where the row says something that those before it did not.
-    fn add(
-        &mut self,
-        tx: &Tx<'_>,
-        desk: &Desk<'_>,
-        line: u64,
-        reading: &'r Reading,
-    ) -> Result<bool, LedgerError> {
-        let rules = &tx.terms(&desk.from.source)?.rules;
+    /// True where this says something that what came before it did not.
+    fn add(&mut self, terms: &SourceTerms, said_at: Time, line: u64, reading: &'r Reading) -> bool {
         let mut news = false;
         for alias in &reading.aliases {
             news |= self.aliases.insert(alias);
         }
         for clue in &reading.clues {
             news |= self.clue(clue.field.clone(), &clue.value, clue);
-            for (field, part) in parts_of(rules, clue) {
+            for (field, part) in parts_of(&terms.rules, clue) {
                 news |= self.clue(field, &part, clue);
             }
         }
         for movement in &reading.movements {
             let mut fact = movement.fact.clone();
-            fact.at = fact.at.known_or(tx.now);
+            fact.at = fact.at.known_or(said_at);
             if !self.facts.iter().any(|(known, _)| *known == fact) {
                 self.facts.push((fact, line));
                 news = true;
             }
         }
-        Ok(news)
+        news
     }
 
     fn clue(&mut self, field: String, value: &str, clue: &Clue) -> bool {

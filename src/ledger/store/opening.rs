@@ -48,7 +48,7 @@ impl Tx<'_> {
     }
 
     pub(super) fn set_meta(&self, name: &str, value: &str) -> Result<(), LedgerError> {
-        self.run(SET_META, [name, value])?;
+        self.queue(SET_META, [name, value])?;
         Ok(())
     }
 
@@ -65,7 +65,7 @@ impl Tx<'_> {
     /// another name and be paid twice.
     fn name_sources(&self) -> Result<(), LedgerError> {
         for source in self.all_terms().values() {
-            self.run(
+            self.queue(
                 NAME_SOURCE,
                 params![source.name, source.provider, self.now.ms()],
             )?;
@@ -102,7 +102,7 @@ impl Tx<'_> {
 
     /// After a crash nobody holds a claim: what was under way is read back at once.
     fn free_claims(&self) -> Result<(), LedgerError> {
-        self.run(
+        self.queue(
             "UPDATE payments SET claim = NULL, due_at = ?1 WHERE claim IS NOT NULL",
             [self.now.ms()],
         )?;
@@ -112,7 +112,7 @@ impl Tx<'_> {
     /// Gives a ledger the zone of its days for good, or refuses another one: days
     /// that were added up in one zone cannot be told apart in another.
     fn settle_zone(&self, zone: &Zone) -> Result<(), LedgerError> {
-        self.run(
+        self.queue(
             "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING",
             params![REPORT_ZONE, zone.name()],
         )?;
@@ -152,7 +152,7 @@ impl Tx<'_> {
         serving: bool,
     ) -> Result<Option<Time>, LedgerError> {
         let now = serving.then_some(self.now);
-        self.run(NAME_SOURCE, params![source, provider, now.map(Time::ms)])?;
+        self.queue(NAME_SOURCE, params![source, provider, now.map(Time::ms)])?;
         let known: Option<(String, Option<i64>)> = self.one(
             "SELECT switch_word, switch_since FROM sources WHERE name = ?1",
             [source],
@@ -170,7 +170,7 @@ impl Tx<'_> {
         // Without payments there is nothing that the other word could have counted, and
         // where nobody served yet there was no other word: those came by files.
         let since = payment.filter(|_| !known.is_empty()).map(|_| now.ms());
-        self.run(
+        self.queue(
             "UPDATE sources SET switch_word = ?2, switch_since = ?3 WHERE name = ?1",
             params![source, word, since],
         )?;

@@ -136,7 +136,7 @@ impl Tx<'_> {
             Decision::Skip { leave: true } => "leave".to_owned(),
             _ => String::new(),
         };
-        self.run(
+        self.queue(
             "INSERT INTO decisions (payment, kind, detail, who, why, at, made_for)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             params![
@@ -156,14 +156,14 @@ impl Tx<'_> {
     /// customer again at once.
     fn try_again(&self, folded: &Folded) -> Result<(), LedgerError> {
         let row = &folded.row;
-        self.run(
+        self.queue(
             "UPDATE payments SET failed_step = NULL, failed_why = NULL, tries = 0, patience_used = 0,
                  due_at = CASE WHEN turn = ?2 AND claim IS NULL THEN ?3 ELSE due_at END
              WHERE payment = ?1",
             params![row.payment, CALL, self.now.ms()],
         )?;
         if let Some(customer) = &folded.standing.customer {
-            self.run(
+            self.queue(
                 "UPDATE customers SET unknown_since = NULL, next_probe_at = NULL
                  WHERE destination = ?1 AND customer = ?2 AND customer_by = ?3",
                 params![row.destination, customer.value, by_word(customer.by)],
@@ -188,7 +188,7 @@ impl Tx<'_> {
                 _ => {}
             }
             if row.undeletable {
-                self.run(
+                self.queue(
                     "UPDATE transactions SET undeletable = 0 WHERE payment = ?1 AND seq = ?2",
                     params![folded.row.payment, row.seq],
                 )?;
@@ -200,7 +200,7 @@ impl Tx<'_> {
     /// What was seen there counts as ours from here on; where nothing was seen
     /// yet, it is read back first.
     fn accept_suspect(&self, payment: i64, seq: u32) -> Result<(), LedgerError> {
-        self.run(
+        self.queue(
             "UPDATE transactions
              SET state = CASE WHEN seen_amount IS NULL THEN 'post_unknown'
                               WHEN seen_amount = 0 THEN 'gone' ELSE 'live' END,
@@ -325,11 +325,11 @@ impl Tx<'_> {
                     row.get(0)
                 })?
                 .unwrap_or_default();
-            self.run(
+            self.queue(
                 "UPDATE facts SET payment = ?2, ref_kind = NULL, ref_id = NULL WHERE fact = ?1",
                 [fact, payment],
             )?;
-            self.run(
+            self.queue(
                 "INSERT INTO decisions (payment, kind, detail, who, why, at, made_for)
                  VALUES (?1, 'attach', ?2, ?3, ?4, ?5, '')",
                 params![payment, id, word.who, word.why, word.at.ms()],

@@ -89,7 +89,7 @@ impl Tx<'_> {
         let now = self.server_ms()?;
         for (row, ms) in self.presences()? {
             if now.saturating_sub(ms) > FORGOTTEN_AFTER_MS {
-                self.run("DELETE FROM meta WHERE name = ?1", [row])?;
+                self.queue("DELETE FROM meta WHERE name = ?1", [row])?;
             }
         }
         self.tell_presence(&presence.row)
@@ -97,7 +97,7 @@ impl Tx<'_> {
 
     fn tell_presence(&self, row: &str) -> Result<(), LedgerError> {
         let now = self.server_ms()?.to_string();
-        self.run(SET_META, [row, &now])?;
+        self.queue(SET_META, [row, &now])?;
         Ok(())
     }
 

@@ -91,7 +91,7 @@ impl Tx<'_> {
     ) -> Result<(), LedgerError> {
         let confirm_after_ms = self.terms(&folded.row.source)?.confirm_after_ms;
         self.write_intent(folded, seq, transaction)?;
-        self.run(
+        self.queue(
             "INSERT INTO attempts (payment, seq, call, amount, begun_at, deadline, ended_at, outcome)
              VALUES (?1, ?2, 'post', ?3, ?4, ?5, ?6, 'presumed')",
             params![
@@ -114,7 +114,7 @@ impl Tx<'_> {
         (payment, seq): (i64, u32),
     ) -> Result<(), LedgerError> {
         self.set_row(payment, seq, RowState::DeleteUnknown, None)?;
-        self.run(
+        self.queue(
             "INSERT INTO attempts (payment, seq, call, amount, begun_at, deadline, ended_at, outcome)
              SELECT payment, seq, 'delete', amount, lost_at, lost_at, ?4, 'presumed'
              FROM transactions JOIN destinations ON destinations.name = ?3

@@ -140,7 +140,7 @@ impl Tx<'_> {
                 self.now.plus(READ_BACK_LEASE_MS).ms()
             ],
         )?;
-        self.run(
+        self.queue(
             "UPDATE payments SET claim = ?2, due_at = ?3 WHERE payment = ?1",
             params![payment, attempt, self.now.plus(READ_BACK_LEASE_MS).ms()],
         )?;
@@ -187,7 +187,7 @@ impl Tx<'_> {
             _ => None,
         };
         let (word, detail) = describe(read, verdict.as_ref());
-        self.run(
+        self.queue(
             "UPDATE attempts SET ended_at = ?2, outcome = ?3, detail = ?4
              WHERE attempt = ?1 AND ended_at IS NULL",
             params![claim.attempt, self.now.ms(), word, detail],
@@ -204,7 +204,7 @@ impl Tx<'_> {
                 verdict.state,
                 verdict.note.as_deref(),
             )?;
-            self.run(
+            self.queue(
                 "UPDATE transactions SET seen_amount = ?3 WHERE payment = ?1 AND seq = ?2",
                 params![claim.payment, asked.seq, verdict.seen],
             )?;
@@ -220,7 +220,7 @@ impl Tx<'_> {
             ),
             _ => (CALL, self.now, 0),
         };
-        self.run(
+        self.queue(
             "UPDATE payments SET claim = NULL, turn = ?2, due_at = ?3, tries = ?4 WHERE payment = ?1",
             params![claim.payment, turn, due_at.ms(), tries],
         )?;

@@ -2,7 +2,8 @@
 //! the payments they touch, in one transaction.
 //!
 //! The order of arrival decides nothing here: facts and clues compare versions,
-//! and every payment touched is folded again from all that is known of it.
+//! and every payment touched is folded again from all that is known of it. One that
+//! nobody told of before takes a shorter way to the same rows (`newcomers`).
 
 use std::collections::BTreeSet;
 
@@ -10,6 +11,7 @@ use crate::ledger::sql::params;
 use sha2::{Digest, Sha256};
 
 use super::links::part_of;
+use super::newcomers::about_one;
 use super::tx::{Tx, word_of};
 use super::{LedgerError, Store};
 use crate::ledger::book::State;
@@ -47,7 +49,7 @@ pub(super) struct Origin<'a> {
 impl Tx<'_> {
     pub(super) fn record(&self, delivery: &Delivery) -> Result<Recorded, LedgerError> {
         let source_row = self.source_row(&delivery.source)?;
-        self.run(
+        self.queue(
             "UPDATE sources SET last_delivery = ?2 WHERE source = ?1",
             params![source_row, delivery.received_at.ms()],
         )?;
@@ -122,7 +124,7 @@ impl Tx<'_> {
         delivery: &Delivery,
         delivery_id: String,
     ) -> Result<Recorded, LedgerError> {
-        self.run(
+        self.queue(
             "UPDATE deliveries SET resends = resends + 1, last_resend = ?2 WHERE delivery = ?1",
             params![row, delivery.received_at.ms()],
         )?;
@@ -147,6 +149,11 @@ impl Tx<'_> {
             scope: &reading.scope,
             lane: LIVE,
         };
+        if let Some(payment_id) = about_one(reading)
+            && self.is_newcomer(place, payment_id, reading.aliases.iter())?
+        {
+            return self.record_newcomer(place, payment_id, reading, origin);
+        }
         let mut touched = BTreeSet::new();
         for alias in &reading.aliases {
             self.add_alias(place, alias, &mut touched)?;
@@ -169,7 +176,7 @@ impl Tx<'_> {
         // An answer of the provider's API is as old as what was asked.
         if delivery.kept.asked.is_none() {
             for payment in &touched {
-                self.run(
+                self.queue(
                     "UPDATE payments SET lane = 0 WHERE payment = ?1 AND lane = 1",
                     [payment],
                 )?;
@@ -201,7 +208,7 @@ impl Tx<'_> {
         if let Some(found) = named.map_or_else(|| adopted(self), |found| Ok(Some(found)))? {
             // Whoever says first whether it is live or a test is heard, in any order.
             // What was read back from the destination has no scope yet.
-            self.run(
+            self.queue(
                 "UPDATE payments SET live = coalesce(live, ?2),
                      scope = CASE scope WHEN '' THEN ?3 ELSE scope END
                  WHERE payment = ?1 AND ((live IS NULL AND ?2 IS NOT NULL) OR scope = '')",
@@ -315,7 +322,7 @@ impl Tx<'_> {
         origin: Origin<'_>,
         reference: Named<'_>,
     ) -> Result<(), LedgerError> {
-        self.run(
+        self.queue(
             "INSERT INTO facts (payment, delivery, said_by, said_at, class, fact_id, basis, rank,
                  version, authority, amount, currency, at, partial_capture, product_key,
                  category_key, ref_kind, ref_id)

@@ -75,7 +75,7 @@ impl Tx<'_> {
         let mut left: BTreeSet<i64> = stand_in.into_iter().filter(|it| *it != target).collect();
         for (fact, payment) in waiting {
             if payment != target {
-                self.run(
+                self.queue(
                     "UPDATE facts SET payment = ?2 WHERE fact = ?1",
                     [fact, target],
                 )?;
@@ -84,7 +84,7 @@ impl Tx<'_> {
         }
         touched.insert(target);
         for payment in left {
-            self.run(
+            self.queue(
                 "UPDATE inquiries SET payment = ?2 WHERE payment = ?1",
                 [payment, target],
             )?;

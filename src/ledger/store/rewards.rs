@@ -98,7 +98,7 @@ impl Tx<'_> {
                 .as_ref()
                 .is_some_and(|before| *before == after || older(before))
             {
-                self.run(
+                self.queue(
                     "UPDATE rewards SET listed_at = ?3 WHERE destination = ?1 AND key = ?2",
                     params![read.destination, key, read.began_at.ms()],
                 )?;
@@ -135,7 +135,7 @@ impl Tx<'_> {
             if let Some(before) = self.stored_reward(&read.destination, key)? {
                 self.put(&mut changes, &before, -1);
             }
-            self.run(
+            self.queue(
                 "UPDATE rewards SET gone = 1, counts = 0 WHERE destination = ?1 AND key = ?2",
                 params![read.destination, key],
             )?;
@@ -250,7 +250,7 @@ impl Tx<'_> {
     }
 
     fn store_reward(&self, read: &MirrorRead, key: &str, row: &Stored) -> Result<(), LedgerError> {
-        self.run(
+        self.queue(
             "INSERT INTO rewards (destination, key, customer, partner, partnership,
                  transaction_key, source, currency, amount, status, archived, created_at,
                  updated_at, gone, counts, listed_at)

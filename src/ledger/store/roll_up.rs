@@ -39,16 +39,16 @@ impl Tx<'_> {
         match difference {
             Difference::Nothing => return Ok(()),
             Difference::Row => {
-                self.run(table.add, all)?;
+                self.queue(table.add, all)?;
                 return Ok(());
             }
             Difference::Change | Difference::Less => {}
         }
         if self.run(table.change, all)? == 0 {
-            self.run(table.add, all)?;
+            self.queue(table.add, all)?;
         }
         if matches!(difference, Difference::Less) {
-            self.run(table.drop, key)?;
+            self.queue(table.drop, key)?;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::ledger::sql::params;
 use sha2::{Digest, Sha256};
 
 use super::LedgerError;
-use super::newcomers::Newcomers;
+use super::newcomers::{Newcomers, about_one};
 use super::record::{BACKFILL, Origin, Place, parts_of};
 use super::rows_told::{Recorded, Way};
 use super::strangers::{Acquaintance, Known};
@@ -22,7 +22,7 @@ use crate::ledger::book::SourceTerms;
 use crate::ledger::rows::{RowsFrom, StatedRow};
 use crate::ledger::texts::unkeepable;
 use crate::money::LARGEST_MINOR;
-use crate::movement::{Alias, Clue, Fact, Reading, Scope, Subject};
+use crate::movement::{Alias, Clue, Fact, Reading, Scope};
 
 /// Whether a fact is there already, whoever stated it in the same words.
 const FACT_KNOWN: &str = "SELECT 1 FROM facts
@@ -41,7 +41,7 @@ pub(super) struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    fn place<'r>(&'r self, reading: &'r Reading) -> Place<'r> {
+    pub(super) fn place<'r>(&'r self, reading: &'r Reading) -> Place<'r> {
         Place {
             source: &self.from.source,
             source_row: self.source_row,
@@ -179,10 +179,7 @@ impl Tx<'_> {
             scope: group.scope,
             lane: BACKFILL,
         };
-        let named = self.payment_named(desk.source_row, group.payment_id)?;
-        Ok(named.is_none()
-            && self.adopted_payment(place, group.payment_id)?.is_none()
-            && !self.concerns_others(desk, group.scope, group.aliases(rows))?)
+        self.is_newcomer(place, group.payment_id, group.aliases(rows))
     }
 
     /// The rows of one payment that somebody told of, or that may concern others.
@@ -373,28 +370,4 @@ fn recordable(reading: &Reading) -> Result<(), String> {
         true => Ok(()),
         false => Err("the amount is negative or too large".to_owned()),
     }
-}
-
-/// The payment that a row is about, where it is about one and about nothing
-/// else that others could wait for.
-fn about_one(reading: &Reading) -> Option<&str> {
-    if !reading.links.is_empty() || !reading.unpriced.is_empty() {
-        return None;
-    }
-    let mut named = reading
-        .movements
-        .iter()
-        .map(|movement| match &movement.about {
-            Subject::Payment(id) => Some(id.as_str()),
-            Subject::Reference { .. } => None,
-        })
-        .chain(reading.clues.iter().map(|it| Some(it.payment_id.as_str())))
-        .chain(
-            reading
-                .aliases
-                .iter()
-                .map(|it| Some(it.payment_id.as_str())),
-        );
-    let first = named.next()??;
-    named.all(|id| id == Some(first)).then_some(first)
 }

@@ -55,7 +55,7 @@ impl Tx<'_> {
         self.apply_outcome(&before, seq, posted, outcome)?;
         self.answered(&before.destination, outcome)?;
         let again_at = self.again_at(&before, outcome, dice)?;
-        self.run(
+        self.queue(
             "UPDATE payments SET claim = NULL, turn = ?2, due_at = ?3, last_try_at = ?4,
                  tries = CASE WHEN ?5 = 1 THEN 0 ELSE tries + 1 END,
                  patience_used = CASE WHEN ?5 = 1 THEN 0 ELSE patience_used END
@@ -99,7 +99,7 @@ impl Tx<'_> {
     }
 
     fn end_attempt(&self, attempt: i64, outcome: &Outcome) -> Result<(), LedgerError> {
-        self.run(
+        self.queue(
             "UPDATE attempts SET ended_at = ?2, outcome = ?3, detail = ?4
              WHERE attempt = ?1 AND ended_at IS NULL",
             params![attempt, self.now.ms(), outcome.name(), detail_of(outcome)],
@@ -164,7 +164,7 @@ impl Tx<'_> {
         posted: bool,
     ) -> Result<(), LedgerError> {
         if !posted {
-            self.run(
+            self.queue(
                 "UPDATE transactions SET delete_was_unknown = 1 WHERE payment = ?1 AND seq = ?2",
                 params![payment, seq],
             )?;
@@ -191,7 +191,7 @@ impl Tx<'_> {
     }
 
     fn undeletable(&self, payment: i64, seq: u32) -> Result<(), LedgerError> {
-        self.run(
+        self.queue(
             "UPDATE transactions SET undeletable = 1 WHERE payment = ?1 AND seq = ?2",
             params![payment, seq],
         )?;
@@ -201,7 +201,7 @@ impl Tx<'_> {
     /// The step that was refused fails until it is another one.
     fn refuse(&self, payment: i64, why: &str) -> Result<(), LedgerError> {
         let folded = self.look(payment)?;
-        self.run(
+        self.queue(
             "UPDATE payments SET failed_step = ?2, failed_why = ?3 WHERE payment = ?1",
             params![payment, book::word(&folded.standing.step), why],
         )?;
@@ -233,7 +233,7 @@ impl Tx<'_> {
         answered_at: Time,
         paused_until: Time,
     ) -> Result<(), LedgerError> {
-        self.run(
+        self.queue(
             "INSERT INTO destinations (name, answered_at, paused_until) VALUES (?1, ?2, ?3)
              ON CONFLICT (name) DO UPDATE
              SET answered_at = CASE WHEN excluded.answered_at > destinations.answered_at
@@ -286,7 +286,7 @@ impl Tx<'_> {
             .since(last)
             .clamp(0, planned.saturating_add(SLACK_MS));
         let patience = before.patience_used.saturating_add(used);
-        self.run(
+        self.queue(
             "UPDATE payments SET patience_used = ?2 WHERE payment = ?1",
             params![before.payment, patience],
         )?;

@@ -278,7 +278,7 @@ impl Tx<'_> {
     /// Writes a standing down.
     fn write_standing(&self, folded: &Folded) -> Result<(), LedgerError> {
         let kept = self.kept(folded)?;
-        self.run(
+        self.queue(
             "UPDATE payments SET currency = ?2, gross = ?3, reversed = ?4, forwarded = ?5,
                  occurred_at = ?6, state = ?7, reason = ?8, tried = ?9, customer = ?10,
                  customer_by = ?11, frozen = ?12, turn = ?13, due_at = ?14, claim = ?15,
@@ -406,7 +406,7 @@ impl Tx<'_> {
         state: RowState,
         note: Option<&str>,
     ) -> Result<(), LedgerError> {
-        self.run(
+        self.queue(
             "UPDATE transactions SET state = ?3, note = ?4 WHERE payment = ?1 AND seq = ?2",
             params![payment, seq, super::tx::word_of(&state)?, note],
         )?;

@@ -258,8 +258,12 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// Writes a row of which nothing is asked: to a server it is sent with the next
-    /// statement that is.
+    /// Writes rows of which nothing is asked: to a server it is sent with the next
+    /// statement that is. What it meets is told by that one, or where the place is
+    /// [let go](Tx::let_go).
+    ///
+    /// # Errors
+    /// A file's, at once.
     pub(super) fn queue(&self, sql: &str, params: impl Params) -> Result<(), LedgerError> {
         match self.conn {
             Conn::Sqlite(_) => self.run(sql, params).map(|_| ()),
@@ -318,8 +322,16 @@ impl<'a> Tx<'a> {
     }
 
     /// Forgets the place and keeps what was done since.
+    ///
+    /// # Errors
+    /// Of what was [queued](Tx::queue) since; the place is still there then.
     pub(super) fn let_go(&self, name: &str) -> Result<(), LedgerError> {
-        self.place("RELEASE SAVEPOINT", name)
+        match self.conn {
+            Conn::Postgres(client) if client.borrow().owes_answers() => client
+                .borrow_mut()
+                .batch(&format!("RELEASE SAVEPOINT {name}")),
+            _ => self.place("RELEASE SAVEPOINT", name),
+        }
     }
 
     fn place(&self, word: &str, name: &str) -> Result<(), LedgerError> {

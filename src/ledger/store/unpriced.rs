@@ -27,7 +27,7 @@ impl Tx<'_> {
         touched.insert(payment);
         let fact = serde_json::to_string(&capture)
             .map_err(|_| LedgerError::Unusable("a fact that cannot be written".to_owned()))?;
-        self.run(
+        self.queue(
             "INSERT INTO unpriced (payment, link_kind, fact, delivery) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT DO NOTHING",
             params![payment, unpriced.link_kind, fact, origin.delivery],
@@ -95,11 +95,11 @@ impl Tx<'_> {
                 said_at: self.now,
             };
             self.add_fact(payment, &fact, origin, None)?;
-            self.run(
+            self.queue(
                 "DELETE FROM unpriced WHERE payment = ?1 AND link_kind = ?2 AND fact = ?3",
                 params![payment, kind, text],
             )?;
-            self.run(
+            self.queue(
                 "UPDATE links SET priced = ?1 WHERE external_id = ?2 AND kind = ?3 AND scope = ''
                    AND source = (SELECT source FROM payments WHERE payment = ?1)",
                 params![payment, id, kind],

@@ -348,18 +348,30 @@ fn commit(
 fn in_savepoint(tx: &Tx<'_>, command: Run, answers: &mut Vec<Answer>) -> Result<(), LedgerError> {
     tx.save("command")?;
     let (fate, answer) = command(Ok(tx));
-    answers.push(answer);
-    match fate {
-        Fate::Fault(error) => return Err(error),
+    let ended = match fate {
+        Fate::Fault(error) => Err(error),
         // Some errors roll the whole transaction back: then nothing of it stands.
-        _ if tx.is_lost() => return Err(lost()),
-        Fate::TakeBack => {
-            tx.go_back("command")?;
-        }
-        Fate::Keep => {}
-    }
-    tx.let_go("command")?;
-    Ok(())
+        _ if tx.is_lost() => Err(lost()),
+        Fate::Keep => match tx.let_go("command") {
+            Err(error) if is_fault(&error) || tx.is_lost() => Err(error),
+            // What it queued was refused, which is its own affair as well.
+            Err(error) => {
+                answers.push(Box::new(move |failed| {
+                    answer(Some(failed.unwrap_or(error)));
+                }));
+                return take_back(tx);
+            }
+            Ok(()) => Ok(()),
+        },
+        Fate::TakeBack => take_back(tx),
+    };
+    answers.push(answer);
+    ended
+}
+
+fn take_back(tx: &Tx<'_>) -> Result<(), LedgerError> {
+    tx.go_back("command")?;
+    tx.let_go("command")
 }
 
 /// Runs a command that has the transaction to itself; false where it is to be

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
+use crate::ledger::postgres::cluster::Database;
 use crate::ledger::sql::params;
 use crate::ledger::store::Store;
 use crate::ledger::{AllTerms, Opening};
@@ -14,8 +15,12 @@ use crate::time::{Clock, Time};
 const WAIT_STEPS: u32 = 1_500;
 
 fn open(path: &Path) -> Store {
+    open_at(format!("sqlite:{}", path.display()))
+}
+
+fn open_at(url: String) -> Store {
     Store::open(Opening {
-        url: format!("sqlite:{}", path.display()),
+        url,
         terms: AllTerms::new(),
         clock: Clock::held(Time(1_767_225_600_000)),
         report_zone: crate::day::Zone::utc(),
@@ -71,6 +76,51 @@ async fn pragma(store: &Store, name: &'static str, value: i64) {
             })
     };
     store.write(set).await.unwrap();
+}
+
+/// Of commands that share a commit, one whose last statement is refused is taken back by
+/// itself, also where a server says so only later: its caller is told, and neither who
+/// came before it nor who comes behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_later_is_the_affair_of_who_wrote_it() {
+    let (dir, database) = (tempfile::tempdir().unwrap(), Database::new());
+    let file = format!("sqlite:{}", dir.path().join("ledger.db").display());
+    for url in [file, database.url.clone()] {
+        let store = open_at(url);
+        // The others wait behind this one, and so share a commit.
+        let first = store.write(|_| {
+            std::thread::sleep(Duration::from_millis(300));
+            Ok(())
+        });
+        let twice = store.write(|tx| {
+            for value in ["1", "2"] {
+                tx.queue(
+                    "INSERT INTO meta (name, value) VALUES ('twice', ?1)",
+                    [value],
+                )?;
+            }
+            Ok(())
+        });
+        let behind = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::join!(
+                keep(&store, "before", 1),
+                twice,
+                keep(&store, "behind", 1),
+                store.write(|tx| tx.one("SELECT 1", [], |row| row.get::<_, i64>(0))),
+            )
+        };
+        let (first, (before, twice, behind, read)) = tokio::join!(first, behind);
+        first.unwrap();
+        before.unwrap();
+        assert!(twice.is_err(), "{twice:?}");
+        behind.unwrap();
+        assert_eq!(read.unwrap(), Some(1));
+        let kept = kept(&store).await;
+        let is_kept = |name| kept.iter().any(|known| known == name);
+        assert!(is_kept("before") && is_kept("behind"), "{kept:?}");
+        assert!(!is_kept("twice"), "{kept:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
