@@ -2,8 +2,9 @@
 //!
 //! The connection is driven only while an answer is waited for. So a statement whose
 //! result nobody needs can be [queued](Client::queue): it leaves with the next one that
-//! is waited for, in the same packets, and costs no round trip. Not for use on a thread
-//! that drives other futures: it blocks.
+//! is waited for, in the same packets, and costs no round trip; and several questions
+//! can be [asked ahead](Client::ask_ahead), so that their answers come in one. Not for
+//! use on a thread that drives other futures: it blocks.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -95,6 +96,14 @@ impl Row {
 }
 
 type Queued = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+type Asked = Pin<Box<dyn Future<Output = Result<Vec<tokio_postgres::Row>, Error>> + Send>>;
+
+/// A question that was sent already.
+struct Ahead {
+    sql: String,
+    bound: Vec<Bound>,
+    answer: Asked,
+}
 
 /// Whose errors count.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -112,6 +121,8 @@ pub(in crate::ledger) struct Client {
     client: Arc<tokio_postgres::Client>,
     statements: Statements,
     queued: Vec<Queued>,
+    /// Questions that were sent before their answers were wanted.
+    ahead: Vec<Ahead>,
     /// Whether a statement was queued since the last answer that heeded all.
     unheard: bool,
     /// Why the connection ended by itself, if it did.
@@ -154,6 +165,7 @@ impl Client {
             client,
             statements: Statements::default(),
             queued: Vec::new(),
+            ahead: Vec::new(),
             unheard: false,
             ended,
             patience: Duration::from_millis(limits.statement_ms.saturating_add(ANSWER_MARGIN_MS)),
@@ -206,12 +218,51 @@ impl Client {
         values: &[Value<'_>],
     ) -> Result<Vec<Row>, LedgerError> {
         let (statement, bound) = self.ready(sql, values)?;
-        let client = Arc::clone(&self.client);
-        let found = self.wait(
-            async move { client.query(&statement, &parameters(&bound)).await },
-            Heed::All,
-        )?;
+        let sent = |it: &Ahead| it.sql == sql && it.bound == bound;
+        let answer = match self.ahead.iter().position(sent) {
+            Some(at) => self.ahead.swap_remove(at).answer,
+            None => self.asking(statement, bound),
+        };
+        let found = self.wait(answer, Heed::All)?;
         Ok(found.into_iter().map(Row).collect())
+    }
+
+    /// Sends a question whose answer [`Client::query`] will be asked for in a moment, so
+    /// that several share a round trip. What is written before that is not in the answer:
+    /// a statement that writes forgets them all.
+    ///
+    /// # Errors
+    /// As [`Client::queue`].
+    pub(in crate::ledger) fn ask_ahead(
+        &mut self,
+        sql: &str,
+        values: &[Value<'_>],
+    ) -> Result<(), LedgerError> {
+        let (statement, bound) = self.ready(sql, values)?;
+        if self
+            .ahead
+            .iter()
+            .any(|it| it.sql == sql && it.bound == bound)
+        {
+            return Ok(());
+        }
+        let answer = begun(self.asking(statement, bound.clone()));
+        self.ahead.push(Ahead {
+            sql: sql.to_owned(),
+            bound,
+            answer,
+        });
+        Ok(())
+    }
+
+    /// Forgets what was asked ahead, because it may be otherwise from here on.
+    pub(in crate::ledger) fn forget_ahead(&mut self) {
+        self.ahead.clear();
+    }
+
+    fn asking(&self, statement: Statement, bound: Vec<Bound>) -> Asked {
+        let client = Arc::clone(&self.client);
+        Box::pin(async move { client.query(&statement, &parameters(&bound)).await })
     }
 
     /// Runs a statement; answers how many rows it wrote.
@@ -223,6 +274,7 @@ impl Client {
         sql: &str,
         values: &[Value<'_>],
     ) -> Result<usize, LedgerError> {
+        self.forget_ahead();
         let (statement, bound) = self.ready(sql, values)?;
         let client = Arc::clone(&self.client);
         let written = self.wait(
@@ -246,6 +298,7 @@ impl Client {
     ) -> Result<(), LedgerError> {
         let (statement, bound) = self.ready(sql, values)?;
         let client = Arc::clone(&self.client);
+        self.forget_ahead();
         self.unheard = true;
         self.put(Box::pin(async move {
             let written = client.execute(&statement, &parameters(&bound)).await;
@@ -289,6 +342,7 @@ impl Client {
     }
 
     fn batch_heeding(&mut self, sql: &str, heed: Heed) -> Result<(), Fault> {
+        self.forget_ahead();
         let (client, sql) = (Arc::clone(&self.client), sql.to_owned());
         self.wait(async move { client.batch_execute(&sql).await }, heed)
     }
@@ -325,16 +379,8 @@ impl Client {
         Ok(statement)
     }
 
-    fn put(&mut self, mut queued: Queued) -> Result<(), LedgerError> {
-        // Looked at once, it has handed its message to the connection; that is driven
-        // when something is waited for.
-        if let Poll::Ready(done) = queued
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()))
-        {
-            queued = Box::pin(async move { done });
-        }
-        self.queued.push(queued);
+    fn put(&mut self, queued: Queued) -> Result<(), LedgerError> {
+        self.queued.push(begun(queued));
         if self.queued.len() >= QUEUED_MOST {
             self.wait(async { Ok(()) }, Heed::All)?;
         }
@@ -407,6 +453,17 @@ impl Drop for Client {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+/// Looked at once, it has handed its message to the connection; that is driven when
+/// something is waited for.
+fn begun<T: Send + 'static>(
+    mut asked: Pin<Box<dyn Future<Output = T> + Send>>,
+) -> Pin<Box<dyn Future<Output = T> + Send>> {
+    match asked.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(done) => Box::pin(async move { done }),
+        Poll::Pending => asked,
     }
 }
 

@@ -162,3 +162,39 @@ fn the_error_of_a_queued_statement_is_told_by_the_next_answer() {
     client.commit().unwrap();
     assert_eq!(database.ask("SELECT n FROM kept"), ["2"]);
 }
+
+/// What was asked ahead is answered as it was then, and once; what is written before the
+/// answer is wanted is in it all the same.
+#[test]
+fn what_is_asked_ahead_is_what_would_be_answered_then() {
+    let database = Database::new();
+    let mut client = open(&database);
+    client.batch("CREATE TABLE kept (n BIGINT)").unwrap();
+    let count = "SELECT count(*) FROM kept WHERE n > ?1";
+    let above = |n| [Value::Int(n)];
+    for _ in 0..2 {
+        client.ask_ahead(count, &above(0)).unwrap();
+        client.ask_ahead(count, &above(1)).unwrap();
+    }
+    client.batch("BEGIN").unwrap();
+    client.ask_ahead(count, &above(0)).unwrap();
+    client.ask_ahead(count, &above(1)).unwrap();
+    assert_eq!(one(&mut client, count, &above(1)), 0);
+    client
+        .queue("INSERT INTO kept VALUES (?1)", &above(2))
+        .unwrap();
+    assert_eq!(one(&mut client, count, &above(0)), 1, "it was forgotten");
+    client.ask_ahead(count, &above(0)).unwrap();
+    let written = client.execute("INSERT INTO kept VALUES (?1)", &above(3));
+    assert_eq!(written.unwrap(), 1);
+    assert_eq!(one(&mut client, count, &above(0)), 2);
+    client.ask_ahead(count, &above(0)).unwrap();
+    client.roll_back("ROLLBACK").unwrap();
+    assert_eq!(one(&mut client, count, &above(0)), 0);
+    // One that fails takes the transaction with it, whoever hears of it.
+    client.batch("BEGIN").unwrap();
+    client.ask_ahead("SELECT 1 / ?1", &above(0)).unwrap();
+    assert!(client.query(count, &above(0)).is_err());
+    client.roll_back("ROLLBACK").unwrap();
+    assert_eq!(one(&mut client, count, &above(0)), 0);
+}

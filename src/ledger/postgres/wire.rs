@@ -25,6 +25,7 @@ const NUMERIC_BELOW_ZERO: u16 = 0x4000;
 const NUMERIC_WEIGHT_MOST: usize = 5;
 
 /// A value that is ready to be sent. It does not print what it holds.
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Bound(Option<Vec<u8>>);
 
 impl fmt::Debug for Bound {

@@ -6,6 +6,8 @@
 
 use crate::ledger::sql::params;
 
+use super::customers::CUSTOMER_DUE;
+use super::record::{BACKFILL, LIVE};
 use super::stand::{CALL, Folded, READ_BACK};
 use super::tx::{Tx, by_word, word_of};
 use super::{LedgerError, Store};
@@ -38,6 +40,9 @@ pub(super) const READ_BACK_DUE: &str = "SELECT payment FROM payments
 pub(super) const PROBE_DUE: &str = "SELECT 1 FROM customers
     WHERE destination = ?1 AND next_probe_at <= ?2 LIMIT 1";
 
+/// Until when a destination asked to be left alone.
+const PAUSED_UNTIL: &str = "SELECT paused_until FROM destinations WHERE name = ?1";
+
 impl Store {
     /// As [`crate::ledger::Ledger::begin`].
     pub(in crate::ledger) async fn begin(
@@ -57,6 +62,9 @@ impl Store {
             });
         }
         self.write(move |tx| {
+            tx.turn_ahead(&destination, lanes(backfill_first))?;
+            tx.ahead(CUSTOMER_DUE, params![destination, tx.now.ms()])?;
+            tx.ahead(PAUSED_UNTIL, [&destination])?;
             let paused_until = tx.paused_until(&destination)?;
             if paused_until.is_some() {
                 return Ok(Turn {
@@ -117,12 +125,17 @@ impl Store {
 impl Tx<'_> {
     /// Until when a destination asked to be left alone, where that is not over.
     fn paused_until(&self, destination: &str) -> Result<Option<Time>, LedgerError> {
-        let found = self.one(
-            "SELECT paused_until FROM destinations WHERE name = ?1",
-            [destination],
-            |row| row.get(0),
-        )?;
+        let found = self.one(PAUSED_UNTIL, [destination], |row| row.get(0))?;
         Ok(found.map(Time).filter(|until| *until > self.now))
+    }
+
+    /// Says that the next turn will be asked for.
+    fn turn_ahead(&self, destination: &str, lanes: [i64; 2]) -> Result<(), LedgerError> {
+        self.is_copy_ahead()?;
+        for lane in lanes {
+            self.ahead(NEXT_DUE, params![destination, CALL, lane, self.now.ms()])?;
+        }
+        Ok(())
     }
 
     fn begin(&self, destination: &str, backfill_first: bool) -> Result<Option<Begun>, LedgerError> {
@@ -146,6 +159,8 @@ impl Tx<'_> {
 
     /// Whether a turn could do anything at all: four index seeks.
     fn anything_due(&self, destination: &str) -> Result<bool, LedgerError> {
+        self.turn_ahead(destination, lanes(false))?;
+        self.ahead(PROBE_DUE, params![destination, self.now.ms()])?;
         if self.is_copy(destination)? {
             return Ok(false);
         }
@@ -159,6 +174,11 @@ impl Tx<'_> {
     }
 
     fn read_backs_due(&self, destination: &str) -> Result<bool, LedgerError> {
+        self.is_copy_ahead()?;
+        self.ahead(
+            READ_BACK_DUE,
+            params![destination, READ_BACK, self.now.ms()],
+        )?;
         if self.is_copy(destination)? {
             return Ok(false);
         }
@@ -175,8 +195,7 @@ impl Tx<'_> {
         destination: &str,
         backfill_first: bool,
     ) -> Result<Option<i64>, LedgerError> {
-        let lanes = if backfill_first { [1, 0] } else { [0, 1] };
-        for lane in lanes {
+        for lane in lanes(backfill_first) {
             let found = self.one(
                 NEXT_DUE,
                 params![destination, CALL, lane, self.now.ms()],
@@ -301,6 +320,14 @@ impl Tx<'_> {
                 "a transaction would be posted that is not known to be absent".to_owned(),
             )),
         }
+    }
+}
+
+/// The order in which the lanes are looked at.
+fn lanes(backfill_first: bool) -> [i64; 2] {
+    match backfill_first {
+        true => [BACKFILL, LIVE],
+        false => [LIVE, BACKFILL],
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::opening::{SERVED_AT, SET_META};
+use super::opening::{META, SERVED_AT, SET_META};
 use super::tx::Tx;
 use super::{LedgerError, Store, schema};
 use crate::ledger::sql::params;
@@ -61,6 +61,11 @@ impl Tx<'_> {
             |row| row.get(0),
         )?;
         Ok(adopted.is_none().then_some(copied_at))
+    }
+
+    /// Says that it will be asked whether a destination must not be called.
+    pub(super) fn is_copy_ahead(&self) -> Result<(), LedgerError> {
+        self.ahead(META, [COPIED_AT])
     }
 
     /// Whether a destination must not be called.

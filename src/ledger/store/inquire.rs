@@ -40,6 +40,11 @@ const MISSING_TRIES: u32 = 6;
 /// The kind that lists the refunds of a payment one by one.
 const REFUNDS: &str = "refunds";
 
+/// The question about a payment that says most of how it stands with it.
+pub(super) const ASKED: &str = "SELECT state, kind, id, tries, outcome, due_at FROM inquiries
+    WHERE payment = ?1
+    ORDER BY state = 'open' DESC, state = 'failed' DESC, inquiry LIMIT 1";
+
 impl Store {
     /// As [`crate::ledger::Ledger::ask`].
     pub(in crate::ledger) async fn ask(&self, source: &str) -> Result<Option<Asking>, LedgerError> {
@@ -382,12 +387,7 @@ impl Tx<'_> {
         source: &str,
         payment: i64,
     ) -> Result<Option<(bool, String)>, LedgerError> {
-        let found = self.one(
-            "SELECT state, kind, id, tries, outcome, due_at FROM inquiries WHERE payment = ?1
-             ORDER BY state = 'open' DESC, state = 'failed' DESC, inquiry LIMIT 1",
-            [payment],
-            read_told,
-        )?;
+        let found = self.one(ASKED, [payment], read_told)?;
         let terms = self.terms(source)?;
         Ok(found.map(|told| (told.state == "open", told.sentence(terms))))
     }

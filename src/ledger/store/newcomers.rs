@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use crate::ledger::sql::params;
+use crate::ledger::sql::{ToValue, params};
 
 use super::LedgerError;
 use super::days;
@@ -11,7 +11,7 @@ use super::record::{Origin, Place, parts_of};
 use super::rows::{Desk, Group};
 use super::rows_told::Recorded;
 use super::stand::{Folded, NOBODY};
-use super::tx::{PaymentRow, Tx};
+use super::tx::{NAMED, PaymentRow, Tx};
 use crate::ledger::book::{Book, SourceTerms, State};
 use crate::ledger::rows::StatedRow;
 use crate::movement::{Alias, Clue, Fact, Reading, Scope, Subject};
@@ -68,12 +68,16 @@ impl<'r> Newcomers<'r> {
 impl Tx<'_> {
     /// Whether nobody told of a payment before, and nothing else that anybody told of
     /// might concern it.
-    pub(super) fn is_newcomer<'r>(
+    pub(super) fn is_newcomer(
         &self,
         place: Place<'_>,
         payment_id: &str,
-        aliases: impl Iterator<Item = &'r Alias>,
+        aliases: &[&Alias],
     ) -> Result<bool, LedgerError> {
+        self.ahead(NAMED, params![place.source_row, payment_id])?;
+        self.for_each_concern(place, aliases, |asked| {
+            self.ahead(CONCERNS_OTHERS, asked).map(|()| true)
+        })?;
         let named = self.payment_named(place.source_row, payment_id)?;
         Ok(named.is_none()
             && self.adopted_payment(place, payment_id)?.is_none()
@@ -81,31 +85,32 @@ impl Tx<'_> {
     }
 
     /// True where a payment with these aliases could be somebody else's concern.
-    fn concerns_others<'r>(
+    fn concerns_others(&self, place: Place<'_>, aliases: &[&Alias]) -> Result<bool, LedgerError> {
+        let mut concerned = aliases.iter().any(|alias| alias.kind == GATEWAY);
+        self.for_each_concern(place, aliases, |asked| {
+            let found = self.one(CONCERNS_OTHERS, asked, |row| row.get::<_, bool>(0))?;
+            concerned |= found.unwrap_or(true);
+            Ok(!concerned)
+        })?;
+        Ok(concerned)
+    }
+
+    /// Hands out what [`CONCERNS_OTHERS`] is asked with for each alias, until it is
+    /// answered that this is enough.
+    fn for_each_concern(
         &self,
         place: Place<'_>,
-        aliases: impl Iterator<Item = &'r Alias>,
-    ) -> Result<bool, LedgerError> {
-        let provider = &self.terms(place.source)?.provider;
-        let scope = place.scope.word();
+        aliases: &[&Alias],
+        mut ask: impl FnMut(&[&dyn ToValue]) -> Result<bool, LedgerError>,
+    ) -> Result<(), LedgerError> {
+        let (provider, scope) = (&self.terms(place.source)?.provider, place.scope.word());
         for alias in aliases {
-            let found = self.one(
-                CONCERNS_OTHERS,
-                params![
-                    alias.id,
-                    alias.kind,
-                    provider,
-                    scope,
-                    alias.money,
-                    place.source_row
-                ],
-                |row| row.get::<_, bool>(0),
-            )?;
-            if alias.kind == GATEWAY || found.unwrap_or(true) {
-                return Ok(true);
+            let (id, kind, source) = (&alias.id, &alias.kind, place.source_row);
+            if !ask(params![id, kind, provider, scope, alias.money, source])? {
+                break;
             }
         }
-        Ok(false)
+        Ok(())
     }
 
     /// Records a document about one payment that nobody told of before. True where it

@@ -24,6 +24,9 @@ pub(super) const SET_META: &str = "INSERT INTO meta (name, value) VALUES (?1, ?2
 const NAME_SOURCE: &str = "INSERT INTO sources (name, provider, first_seen)
     VALUES (?1, ?2, coalesce(CAST(?3 AS BIGINT), 0)) ON CONFLICT (name) DO NOTHING";
 
+/// What `meta` keeps under a name.
+pub(super) const META: &str = "SELECT value FROM meta WHERE name = ?1";
+
 impl Tx<'_> {
     /// Makes the ledger ready for this configuration, or refuses it.
     pub(super) fn make_ready(&self, serving: bool) -> Result<(), LedgerError> {
@@ -42,9 +45,7 @@ impl Tx<'_> {
 
     /// A value that is not money's.
     pub(super) fn meta(&self, name: &str) -> Result<Option<String>, LedgerError> {
-        self.one("SELECT value FROM meta WHERE name = ?1", [name], |row| {
-            row.get(0)
-        })
+        self.one(META, [name], |row| row.get(0))
     }
 
     pub(super) fn set_meta(&self, name: &str, value: &str) -> Result<(), LedgerError> {

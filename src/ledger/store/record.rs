@@ -150,7 +150,11 @@ impl Tx<'_> {
             lane: LIVE,
         };
         if let Some(payment_id) = about_one(reading)
-            && self.is_newcomer(place, payment_id, reading.aliases.iter())?
+            && self.is_newcomer(
+                place,
+                payment_id,
+                &reading.aliases.iter().collect::<Vec<_>>(),
+            )?
         {
             return self.record_newcomer(place, payment_id, reading, origin);
         }

@@ -179,7 +179,11 @@ impl Tx<'_> {
             scope: group.scope,
             lane: BACKFILL,
         };
-        self.is_newcomer(place, group.payment_id, group.aliases(rows))
+        self.is_newcomer(
+            place,
+            group.payment_id,
+            &group.aliases(rows).collect::<Vec<_>>(),
+        )
     }
 
     /// The rows of one payment that somebody told of, or that may concern others.

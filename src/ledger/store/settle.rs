@@ -6,7 +6,7 @@
 use crate::ledger::sql::params;
 
 use super::stand::{CALL, READ_BACK};
-use super::tx::{PaymentRow, Tx};
+use super::tx::{PaymentRow, Tx, payment_by_row};
 use super::{LedgerError, Store};
 use crate::destination::{self, Outcome};
 use crate::ledger::book::{self, State};
@@ -20,6 +20,9 @@ pub(super) const FIRST_READ_BACK_MS: i64 = 2 * SECOND_MS;
 
 /// What stands beside a post that was answered like this.
 const REPEATED: &str = "the destination says that it has a transaction of this key";
+
+/// Which transaction an attempt is about, and by which call.
+const ATTEMPT: &str = "SELECT seq, call FROM attempts WHERE attempt = ?1";
 
 /// Scheduling slack that patience does not count.
 const SLACK_MS: i64 = MINUTE_MS;
@@ -39,17 +42,17 @@ impl Store {
 impl Tx<'_> {
     fn settle(&self, claim: Claim, outcome: &Outcome, dice: u64) -> Result<Settled, LedgerError> {
         self.end_attempt(claim.attempt, outcome)?;
+        self.ahead(&payment_by_row(), [claim.payment])?;
+        self.ahead(ATTEMPT, [claim.attempt])?;
         let before = self.payment(claim.payment)?;
         if before.claim != Some(claim.attempt) {
             // A read-back has taken over: it sees what this call did.
             return self.settled(claim.payment, false);
         }
         let (seq, call): (u32, String) = self
-            .one(
-                "SELECT seq, call FROM attempts WHERE attempt = ?1",
-                [claim.attempt],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )?
+            .one(ATTEMPT, [claim.attempt], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?
             .ok_or_else(|| LedgerError::Unusable("an attempt without a row".to_owned()))?;
         let posted = call == "post";
         self.apply_outcome(&before, seq, posted, outcome)?;

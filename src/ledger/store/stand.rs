@@ -5,8 +5,10 @@
 
 use crate::ledger::sql::{Row as SqlRow, params, unexpected};
 
+use super::inquire::ASKED;
 use super::references::payments_with_alias;
-use super::tx::{PaymentRow, Tx, by_word, from_word, read_customer};
+use super::tx::{PaymentRow, Tx, by_word, from_word, payment_by_row, read_customer};
+use super::unpriced::{PRICED, UNPRICED};
 use crate::ledger::LedgerError;
 use crate::ledger::book::{self, Book, Directory, Failure, Standing};
 use crate::lookup::{Ask, Known};
@@ -31,6 +33,19 @@ pub(super) const SAME_MONEY: [&str; 3] = [
     "ours.kind = 'gateway' AND other.id = substr(ours.id, instr(ours.id, ':') + 1)
      AND other.provider = substr(ours.id, 1, instr(ours.id, ':') - 1)",
 ];
+
+/// What is told of a payment.
+const FACTS: &str = "SELECT class, fact_id, basis, rank, version, authority, amount, currency, at,
+        partial_capture, product_key, category_key
+    FROM facts WHERE payment = ?1";
+/// What rules may use of it.
+const CLUES: &str = "SELECT field, value FROM clues WHERE payment = ?1";
+/// Its transactions, in the order of their keys.
+const ROWS: &str = "SELECT seq, customer, customer_by, currency, amount, state, undeletable, note
+    FROM transactions WHERE payment = ?1 ORDER BY seq";
+/// What people decided about it, in that order.
+const DECISIONS: &str =
+    "SELECT kind, detail, made_for FROM decisions WHERE payment = ?1 ORDER BY decision";
 
 /// A payment after folding.
 pub(super) struct Folded {
@@ -61,6 +76,8 @@ struct Kept<'f> {
 impl Tx<'_> {
     /// Folds a payment and writes down where it stands.
     pub(super) fn fold(&self, payment: i64) -> Result<Folded, LedgerError> {
+        self.look_ahead(payment)?;
+        self.ahead(PRICED, [payment])?;
         self.price(payment)?;
         let mut folded = self.look(payment)?;
         if self.raise_for(&folded)? {
@@ -84,9 +101,19 @@ impl Tx<'_> {
 
     /// Folds a payment without writing.
     pub(super) fn look(&self, payment: i64) -> Result<Folded, LedgerError> {
+        self.look_ahead(payment)?;
         let row = self.payment(payment)?;
         let book = self.book(&row)?;
         self.stood(row, book)
+    }
+
+    /// Says that a payment will be looked at.
+    fn look_ahead(&self, payment: i64) -> Result<(), LedgerError> {
+        self.ahead(&payment_by_row(), [payment])?;
+        for told in [ROWS, DECISIONS, FACTS, CLUES, UNPRICED, ASKED] {
+            self.ahead(told, [payment])?;
+        }
+        Ok(())
     }
 
     /// Where the payment of this book stands.
@@ -120,11 +147,7 @@ impl Tx<'_> {
                 false => None,
             },
             facts: self.facts(row.payment)?,
-            clues: self.all(
-                "SELECT field, value FROM clues WHERE payment = ?1",
-                [row.payment],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )?,
+            clues: self.all(CLUES, [row.payment], |row| Ok((row.get(0)?, row.get(1)?)))?,
             frozen: if frozen {
                 moved.or(row.customer.clone())
             } else {
@@ -140,50 +163,35 @@ impl Tx<'_> {
     }
 
     pub(super) fn facts(&self, payment: i64) -> Result<Vec<Fact>, LedgerError> {
-        self.all(
-            "SELECT class, fact_id, basis, rank, version, authority, amount, currency, at,
-                    partial_capture, product_key, category_key
-             FROM facts WHERE payment = ?1",
-            [payment],
-            read_fact,
-        )
+        self.all(FACTS, [payment], read_fact)
     }
 
     /// The destination's side of a payment, in the order of its keys.
     pub(super) fn rows(&self, payment: i64) -> Result<Vec<Row>, LedgerError> {
-        self.all(
-            "SELECT seq, customer, customer_by, currency, amount, state, undeletable, note
-             FROM transactions WHERE payment = ?1 ORDER BY seq",
-            [payment],
-            |row| {
-                Ok(Row {
-                    seq: row.get(0)?,
-                    customer: read_customer(row, 1)?.ok_or_else(|| unexpected("a word"))?,
-                    currency: from_word(row.get(3)?)?,
-                    amount: row.get(4)?,
-                    state: from_word(row.get(5)?)?,
-                    undeletable: row.get(6)?,
-                    note: row.get(7)?,
-                })
-            },
-        )
+        self.all(ROWS, [payment], |row| {
+            Ok(Row {
+                seq: row.get(0)?,
+                customer: read_customer(row, 1)?.ok_or_else(|| unexpected("a word"))?,
+                currency: from_word(row.get(3)?)?,
+                amount: row.get(4)?,
+                state: from_word(row.get(5)?)?,
+                undeletable: row.get(6)?,
+                note: row.get(7)?,
+            })
+        })
     }
 
     /// Decisions in the order in which they were made; a later one replaces an
     /// earlier one of its kind, and any takes a skip back.
     pub(super) fn ruling(&self, payment: i64) -> Result<Ruling, LedgerError> {
         let mut ruling = Ruling::default();
-        let decisions = self.all(
-            "SELECT kind, detail, made_for FROM decisions WHERE payment = ?1 ORDER BY decision",
-            [payment],
-            |row| {
-                Ok((
-                    row.get::<_, String>(0)?,
-                    row.get::<_, String>(1)?,
-                    row.get::<_, String>(2)?,
-                ))
-            },
-        )?;
+        let decisions = self.all(DECISIONS, [payment], |row| {
+            Ok((
+                row.get::<_, String>(0)?,
+                row.get::<_, String>(1)?,
+                row.get::<_, String>(2)?,
+            ))
+        })?;
         for (kind, detail, made_for) in decisions {
             match kind.as_str() {
                 "skip" => ruling.skipped = Some(made_for),
@@ -252,8 +260,9 @@ impl Tx<'_> {
         row: &PaymentRow,
         begun: bool,
     ) -> Result<Option<String>, LedgerError> {
-        for same in SAME_MONEY {
-            let sql = format!(
+        let place = params![row.payment, row.destination, begun];
+        let asked = SAME_MONEY.map(|same| {
+            format!(
                 "SELECT sources.name || ' ' || theirs.payment_id
                  FROM aliases AS ours
                  JOIN aliases AS other ON {same} AND other.money = 1
@@ -265,9 +274,13 @@ impl Tx<'_> {
                                     WHERE transactions.payment = theirs.payment)
                                 THEN theirs.payment < ours.payment ELSE ?3 = 0 END
                  LIMIT 1"
-            );
-            let place = params![row.payment, row.destination, begun];
-            let found = self.one(&sql, place, |row| row.get(0))?;
+            )
+        });
+        for sql in &asked {
+            self.ahead(sql, place)?;
+        }
+        for sql in &asked {
+            let found = self.one(sql, place, |row| row.get(0))?;
             if found.is_some() {
                 return Ok(found);
             }

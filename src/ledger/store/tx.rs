@@ -246,6 +246,16 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// Says what will be asked in a moment: a server answers all of that in one round
+    /// trip. What is written in between is not in the answers, so writing forgets them
+    /// and they are asked for again.
+    pub(super) fn ahead(&self, sql: &str, params: impl Params) -> Result<(), LedgerError> {
+        match self.conn {
+            Conn::Sqlite(_) => Ok(()),
+            Conn::Postgres(client) => client.borrow_mut().ask_ahead(sql, &values(&params)?),
+        }
+    }
+
     /// Changes rows; answers how many.
     pub(super) fn run(&self, sql: &str, params: impl Params) -> Result<usize, LedgerError> {
         match self.conn {
@@ -283,7 +293,8 @@ impl<'a> Tx<'a> {
                 let inserted = self.run(sql, params)?;
                 (inserted == 1).then(|| conn.last_insert_rowid())
             }
-            Conn::Postgres(_) => {
+            Conn::Postgres(client) => {
+                client.borrow_mut().forget_ahead();
                 let sql = format!("{sql} RETURNING {number}");
                 self.one(&sql, params, |row| row.get(0))?
             }
@@ -358,10 +369,7 @@ impl<'a> Tx<'a> {
 
     /// A payment by its row.
     pub(super) fn payment(&self, payment: i64) -> Result<PaymentRow, LedgerError> {
-        let sql = format!(
-            "SELECT {PAYMENT_COLUMNS} FROM payments JOIN sources USING (source) WHERE payment = ?1"
-        );
-        self.one(&sql, [payment], read_payment)?
+        self.one(&payment_by_row(), [payment], read_payment)?
             .ok_or_else(|| LedgerError::NotFound("no such payment".to_owned()))
     }
 
@@ -371,13 +379,17 @@ impl<'a> Tx<'a> {
         source_row: i64,
         payment_id: &str,
     ) -> Result<Option<i64>, LedgerError> {
-        self.one(
-            "SELECT payment FROM payments WHERE source = ?1 AND payment_id = ?2",
-            params![source_row, payment_id],
-            |row| row.get(0),
-        )
+        self.one(NAMED, params![source_row, payment_id], |row| row.get(0))
     }
 }
+
+/// A payment by its row.
+pub(super) fn payment_by_row() -> String {
+    format!("SELECT {PAYMENT_COLUMNS} FROM payments JOIN sources USING (source) WHERE payment = ?1")
+}
+
+/// A payment by its id.
+pub(super) const NAMED: &str = "SELECT payment FROM payments WHERE source = ?1 AND payment_id = ?2";
 
 fn read_payment(row: &Row<'_>) -> Result<PaymentRow, LedgerError> {
     let state: String = row.get(11)?;

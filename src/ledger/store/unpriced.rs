@@ -11,6 +11,26 @@ use super::tx::{Tx, from_word};
 use crate::ledger::book::Unsaid;
 use crate::movement::{Fact, Unpriced};
 
+/// Captures without an amount, the link that may say it and who took its amount.
+pub(super) const UNPRICED: &str =
+    "SELECT DISTINCT link_kind, coalesce(clues.value, ''), taker.payment_id FROM unpriced
+             JOIN payments USING (payment)
+             LEFT JOIN clues ON clues.payment = unpriced.payment AND clues.field = link_kind
+             LEFT JOIN links ON links.external_id = clues.value AND links.kind = link_kind
+                  AND links.source = payments.source AND links.scope = ''
+             LEFT JOIN payments AS taker ON taker.payment = links.priced
+             WHERE unpriced.payment = ?1";
+/// Those whose link says it.
+pub(super) const PRICED: &str =
+    "SELECT link_kind, fact, unpriced.delivery, links.amount, links.currency, clues.value
+             FROM unpriced
+             JOIN payments USING (payment)
+             JOIN clues ON clues.payment = unpriced.payment AND clues.field = link_kind
+             JOIN links ON links.external_id = clues.value AND links.kind = link_kind
+                  AND links.source = payments.source AND links.scope = ''
+             WHERE unpriced.payment = ?1 AND links.amount IS NOT NULL
+                   AND coalesce(links.priced, unpriced.payment) = unpriced.payment";
+
 impl Tx<'_> {
     /// Keeps a capture whose amount is not said.
     pub(super) fn add_unpriced(
@@ -38,56 +58,34 @@ impl Tx<'_> {
     /// The captures without an amount: the link that may say it, and who took
     /// its amount where another payment did.
     pub(super) fn unpriced(&self, payment: i64) -> Result<Vec<Unsaid>, LedgerError> {
-        self.all(
-            "SELECT DISTINCT link_kind, coalesce(clues.value, ''), taker.payment_id FROM unpriced
-             JOIN payments USING (payment)
-             LEFT JOIN clues ON clues.payment = unpriced.payment AND clues.field = link_kind
-             LEFT JOIN links ON links.external_id = clues.value AND links.kind = link_kind
-                  AND links.source = payments.source AND links.scope = ''
-             LEFT JOIN payments AS taker ON taker.payment = links.priced
-             WHERE unpriced.payment = ?1",
-            [payment],
-            |row| {
-                Ok(Unsaid {
-                    link_kind: row.get(0)?,
-                    id: row.get(1)?,
-                    taken_by: row.get(2)?,
-                })
-            },
-        )
+        self.all(UNPRICED, [payment], |row| {
+            Ok(Unsaid {
+                link_kind: row.get(0)?,
+                id: row.get(1)?,
+                taken_by: row.get(2)?,
+            })
+        })
     }
 
     /// Gives every capture its amount whose link says one: from then on it is a
     /// fact like any other, and what the provider's API says beats it. An order's
     /// amount is taken by one payment: a second one would pay the partner twice.
     pub(super) fn price(&self, payment: i64) -> Result<(), LedgerError> {
-        let priced = self.all(
-            "SELECT link_kind, fact, unpriced.delivery, links.amount, links.currency, clues.value
-             FROM unpriced
-             JOIN payments USING (payment)
-             JOIN clues ON clues.payment = unpriced.payment AND clues.field = link_kind
-             JOIN links ON links.external_id = clues.value AND links.kind = link_kind
-                  AND links.source = payments.source AND links.scope = ''
-             WHERE unpriced.payment = ?1 AND links.amount IS NOT NULL
-                   AND coalesce(links.priced, unpriced.payment) = unpriced.payment",
-            [payment],
-            |row| {
-                let (kind, text): (String, String) = (row.get(0)?, row.get(1)?);
-                let mut fact: Fact =
-                    serde_json::from_str(&text).map_err(|_| unexpected("a word"))?;
-                fact.amount = row.get(3)?;
-                if let Some(code) = row.get::<_, Option<String>>(4)? {
-                    fact.currency = from_word(code)?;
-                }
-                Ok((
-                    kind,
-                    text,
-                    row.get::<_, i64>(2)?,
-                    fact,
-                    row.get::<_, String>(5)?,
-                ))
-            },
-        )?;
+        let priced = self.all(PRICED, [payment], |row| {
+            let (kind, text): (String, String) = (row.get(0)?, row.get(1)?);
+            let mut fact: Fact = serde_json::from_str(&text).map_err(|_| unexpected("a word"))?;
+            fact.amount = row.get(3)?;
+            if let Some(code) = row.get::<_, Option<String>>(4)? {
+                fact.currency = from_word(code)?;
+            }
+            Ok((
+                kind,
+                text,
+                row.get::<_, i64>(2)?,
+                fact,
+                row.get::<_, String>(5)?,
+            ))
+        })?;
         for (kind, text, delivery, fact, id) in priced {
             let origin = Origin {
                 delivery: Some(delivery),
