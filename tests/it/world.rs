@@ -107,6 +107,7 @@ impl World {
               {{ name = "view", role = "viewer", token = {{ env = "VIEW" }} }},
               {{ name = "links", role = "linker", token = {{ env = "LINKS" }} }},
             ]
+            import_folder = "{}"
             {http}
             [destinations.ps]
             base_url = "http://{at}"
@@ -127,6 +128,7 @@ impl World {
             {source}
             "#,
             bench::url(&dir, database.as_ref()),
+            dir.path().join("imports").display(),
         );
         let mut world = World {
             sandbox,
