@@ -145,7 +145,10 @@ impl App {
         Ok(App {
             wakes: Arc::new(wakes.collect()),
             opened_at: clock.now(),
-            imports: Arc::new(import::queue::Queue::beside(config.ledger.url.path())),
+            imports: Arc::new(import::queue::Queue::new(
+                config.http.import_folder.as_deref(),
+                config.ledger.url.path(),
+            )),
             config,
             clock,
             ledger,

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -69,6 +70,9 @@ pub struct Http {
         deserialize_with = "number::<_, 1, IMPORT_MAX_MIB>"
     )]
     pub import_most_mib: u32,
+    /// Where such files are kept until they are recorded, if not beside the ledger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub import_folder: Option<PathBuf>,
 }
 
 /// `[[http.tokens]]`

@@ -1,5 +1,5 @@
-//! Files that came by the API: kept in a folder beside the ledger, recorded one
-//! after the other by the process that serves and has them, and begun again after a
+//! Files that came by the API: kept in a folder, by default beside the ledger, recorded
+//! one after the other by the process that serves and has them, and begun again after a
 //! restart.
 //!
 //! The folder holds the file until it is recorded, and its report after that.
@@ -63,17 +63,18 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// The files beside the ledger at `ledger`; where that is a server, in the working
-    /// directory.
+    /// The files in `folder`; where none is said beside the ledger at `ledger`, and where
+    /// that is a server, in the working directory.
     #[must_use]
-    pub fn beside(ledger: Option<&Path>) -> Queue {
-        let mut name = ledger
-            .unwrap_or(Path::new("tributary"))
-            .as_os_str()
-            .to_owned();
-        name.push("-imports");
+    pub fn new(folder: Option<&Path>, ledger: Option<&Path>) -> Queue {
+        let beside = || {
+            let ledger = ledger.unwrap_or(Path::new("tributary"));
+            let mut name = ledger.as_os_str().to_owned();
+            name.push("-imports");
+            PathBuf::from(name)
+        };
         Queue {
-            folder: PathBuf::from(name),
+            folder: folder.map_or_else(beside, Path::to_path_buf),
             arrived: Notify::new(),
             running: Mutex::new(None),
         }

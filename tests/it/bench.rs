@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::cluster::Database;
 use rusqlite::Connection;
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 use tributary::destination::Outcome;
 use tributary::ledger::book::{SourceTerms, State};
 use tributary::ledger::story::PaymentView;
@@ -27,6 +28,9 @@ pub const START: Time = Time(1_767_225_600_000);
 /// Files here are kept in memory, where the system has the place. Only who
 /// counts seeds asks for it: that a commit reaches a disk is proven elsewhere.
 const MEMORY: &str = "/dev/shm";
+
+/// Calls that are made at a time.
+const TOGETHER: usize = 50;
 
 pub struct Bench {
     pub dir: TempDir,
@@ -101,7 +105,7 @@ impl Bench {
     }
 
     fn at(dir: TempDir, sources: Vec<SourceTerms>) -> Bench {
-        Bench::in_place(dir, sources, on_postgres().then(Database::new))
+        Bench::in_place(dir, sources, database())
     }
 
     fn in_place(dir: TempDir, sources: Vec<SourceTerms>, database: Option<Database>) -> Bench {
@@ -210,12 +214,16 @@ impl Bench {
 
     /// What one statement counts.
     pub fn number(&self, sql: &str) -> i64 {
+        number(&self.dir, self.database.as_ref(), sql)
+    }
+
+    /// Runs statements past the ledger.
+    pub fn change(&self, sql: &str) {
         match &self.database {
-            Some(database) => database.ask(sql)[0].parse().unwrap(),
+            Some(database) => database.run(sql),
             None => {
                 let file = self.dir.path().join("ledger.db");
-                let file = Connection::open(file).unwrap();
-                file.query_row(sql, [], |row| row.get(0)).unwrap()
+                Connection::open(file).unwrap().execute_batch(sql).unwrap();
             }
         }
     }
@@ -256,6 +264,19 @@ impl Bench {
 
     pub async fn deliver(&mut self, reading: Reading) -> Recorded {
         self.deliver_to("stripe", reading).await
+    }
+
+    /// The same of many that are waiting together, so that they share commits.
+    pub async fn deliver_all(&mut self, readings: Vec<Reading>) {
+        let mut commits = JoinSet::new();
+        for reading in readings {
+            let delivery = self.delivery("stripe", reading);
+            let ledger = self.ledger.clone();
+            commits.spawn(async move { ledger.record(delivery).await.map(|_| ()) });
+        }
+        for recorded in commits.join_all().await {
+            recorded.unwrap();
+        }
     }
 
     pub async fn deliver_to(&mut self, source: &str, reading: Reading) -> Recorded {
@@ -334,6 +355,31 @@ impl Bench {
         }
     }
 
+    /// The same of very many, of which several are called at a time and share commits.
+    pub async fn run_all(&self, there: &mut There) {
+        loop {
+            let mut asked = JoinSet::new();
+            for _ in 0..TOGETHER {
+                let ledger = self.ledger.clone();
+                asked.spawn(async move { ledger.begin("ps", false).await.unwrap().begun });
+            }
+            let begun: Vec<Begun> = asked.join_all().await.into_iter().flatten().collect();
+            if begun.is_empty() {
+                return;
+            }
+            let mut answered = JoinSet::new();
+            for begun in begun {
+                there.carry_out(&begun.call);
+                let ledger = self.ledger.clone();
+                answered.spawn(async move {
+                    let accepted = Outcome::Accepted;
+                    ledger.settle(begun.claim, accepted, 0).await.unwrap();
+                });
+            }
+            answered.join_all().await;
+        }
+    }
+
     /// Reads back everything unknown, from a list that is complete.
     pub async fn read_back(&self, there: &There) -> usize {
         let unknowns = self.ledger.unknowns("ps", 250).await.unwrap();
@@ -367,12 +413,38 @@ pub fn on_postgres() -> bool {
     std::env::var_os("TRIBUTARY_TEST_STORE").is_some_and(|store| store == "postgres")
 }
 
-fn url(dir: &TempDir, database: Option<&Database>) -> String {
+/// How often something is played: on a server less, where each step is a transaction
+/// of a dozen answers, and what is played is the same.
+pub fn rounds(on_file: u64, on_server: u64) -> u64 {
+    match on_postgres() {
+        true => on_server,
+        false => on_file,
+    }
+}
+
+/// A database of its own, where this run is on PostgreSQL.
+pub fn database() -> Option<Database> {
+    on_postgres().then(Database::new)
+}
+
+/// Where a ledger is: in the database, or in a file of the folder.
+pub fn url(dir: &TempDir, database: Option<&Database>) -> String {
     let file = dir.path().join("ledger.db");
     database.map_or_else(
         || format!("sqlite:{}", file.display()),
         |database| database.url.clone(),
     )
+}
+
+/// What one statement counts in a ledger.
+pub fn number(dir: &TempDir, database: Option<&Database>, sql: &str) -> i64 {
+    match database {
+        Some(database) => database.ask(sql)[0].parse().unwrap(),
+        None => {
+            let file = Connection::open(dir.path().join("ledger.db")).unwrap();
+            file.query_row(sql, [], |row| row.get(0)).unwrap()
+        }
+    }
 }
 
 pub fn opened(url: &str, clock: &Clock, terms: &AllTerms, serve: bool) -> Ledger {

@@ -1,4 +1,5 @@
-//! The real binary in a folder of its own, beside a sandbox in this process.
+//! The real binary in a folder of its own, beside a sandbox in this process; its
+//! ledger is where this run has them, as that of `bench.rs`.
 //!
 //! Commands run with a clean environment; `serve` listens on free ports of its
 //! own choice and tells them in its log, which is kept in the folder.
@@ -16,10 +17,15 @@ use tokio_util::sync::CancellationToken;
 use tributary::sandbox::{KeyPair, NewCustomer, Sandbox, Settings};
 use tributary::time::Clock;
 
+use crate::bench;
+use crate::cluster::Database;
 use crate::world::{LINKER, OPERATOR, SECRET, VIEWER, now_s, signature};
 
 pub const PUBLIC_KEY: &str = "pk_live_of_the_folder";
 pub const SECRET_KEY: &str = "sk_live_of_the_folder_0123456789";
+
+/// The ledger's file, as the configuration in its folder names it.
+pub const FILE: &str = "sqlite:ledger.db";
 
 /// How long a command or a change may take, in steps of 20 ms: a minute.
 const WAIT_STEPS: u32 = 3_000;
@@ -30,6 +36,8 @@ pub struct Folder {
     pub sandbox: Sandbox,
     pub dir: TempDir,
     pub env: Vec<(String, String)>,
+    /// Where the ledger is, if it is no file.
+    _database: Option<Database>,
     runs: Cell<u32>,
     stop: CancellationToken,
 }
@@ -53,6 +61,19 @@ pub struct Running {
 impl Folder {
     /// `more` goes into the destination's section.
     pub async fn with(more: &str) -> Folder {
+        Folder::in_place(bench::database(), more).await
+    }
+
+    /// On a file, whichever store this run is on: for what SQLite alone can be told.
+    pub async fn on_file() -> Folder {
+        Folder::on_file_with("").await
+    }
+
+    pub async fn on_file_with(more: &str) -> Folder {
+        Folder::in_place(None, more).await
+    }
+
+    async fn in_place(database: Option<Database>, more: &str) -> Folder {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
@@ -80,15 +101,18 @@ impl Folder {
             ("PK", PUBLIC_KEY),
             ("SK", SECRET_KEY),
         ];
+        let ledger = database.as_ref().map_or(FILE, |it| it.url.as_str());
+        let text = text(ledger, &format!("http://{at}"), more);
         let folder = Folder {
             sandbox,
             dir: tempfile::tempdir().unwrap(),
             env: env.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec(),
+            _database: database,
             runs: Cell::new(0),
             stop,
         };
         folder.write("hook", SECRET);
-        folder.write("tributary.toml", &text(&format!("http://{at}"), more));
+        folder.write("tributary.toml", &text);
         folder
     }
 
@@ -307,7 +331,7 @@ pub fn client() -> reqwest::Client {
         .unwrap()
 }
 
-fn text(base_url: &str, more: &str) -> String {
+fn text(ledger: &str, base_url: &str, more: &str) -> String {
     // What a test counts or breaks is then what it sends.
     let quiet = match more.contains("mirror_every_minutes") {
         true => "",
@@ -315,7 +339,7 @@ fn text(base_url: &str, more: &str) -> String {
     };
     format!(
         r#"[ledger]
-url = "sqlite:ledger.db"
+url = "{ledger}"
 
 [http]
 public = "127.0.0.1:0"

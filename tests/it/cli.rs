@@ -93,7 +93,8 @@ async fn check_says_what_is_wrong() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mistake_in_the_configuration_names_its_key_and_nothing_begins() {
-    let folder = Folder::new().await;
+    // That no ledger was made is seen by its file.
+    let folder = Folder::on_file().await;
     let good = folder.config();
     let inline = format!("secrets = [\"{INLINE}\"]");
     let unread = format!("secrets = [{{ env = \"{INLINE}\" }}]");
@@ -580,7 +581,8 @@ async fn decisions_name_their_payments() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_is_alone_on_its_ledger_and_ends_when_told() {
-    let folder = Folder::new().await;
+    // A server is for several.
+    let folder = Folder::on_file().await;
     let running = folder.serve().await;
     let second = folder.expect(1, &["serve"]);
     assert_eq!(second.err.lines().count(), 1, "{second:?}");

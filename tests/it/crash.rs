@@ -211,7 +211,8 @@ pub async fn faulty(dice: &mut StdRng) -> Folder {
     let duplicates = DUPLICATES[dice.random_range(0..DUPLICATES.len())];
     let created_at = CREATED_AT[dice.random_range(0..CREATED_AT.len())];
     eprintln!("{policy}, {duplicates:?}, {created_at:?}");
-    let folder = Folder::with(&format!("partial_refunds = \"{policy}\"")).await;
+    // A file, or what `replicas.rs` names: a service alone on its ledger dies here.
+    let folder = Folder::on_file_with(&format!("partial_refunds = \"{policy}\"")).await;
     folder.sandbox.adjust(|settings| {
         settings.duplicates = duplicates;
         settings.created_at = created_at;

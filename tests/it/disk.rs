@@ -2,6 +2,9 @@
 //! `/readyz` says why, nothing acknowledged is lost, and it opens again without
 //! a restart where the disk does.
 //!
+//! All of it is about a file, whichever store the run is on: what a server's faults do
+//! is played in `fleet.rs` and `replicas.rs`.
+//!
 //! There is no file layer of our own under SQLite, because that would need
 //! `unsafe`; the faults are made by limits, locks and bytes. A full disk and one
 //! that became read-only are played beside the writer, by SQLite itself.
@@ -67,7 +70,7 @@ fn limit_files(pid: u32, bytes: Option<u64>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_fails_to_write_loses_nothing_and_comes_back() {
-    let folder = Folder::new().await;
+    let folder = Folder::on_file().await;
     let running = folder.serve().await;
     let (client, public) = (client(), running.public.clone());
     let known = event("evt_c", "customer.created", customer("cus_A", "acme"));
@@ -108,7 +111,7 @@ async fn a_disk_that_fails_to_write_loses_nothing_and_comes_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_locked_by_somebody_else_is_told_and_opens_when_let_go() {
-    let mut world = World::new().await;
+    let mut world = World::on_file().await;
     let known = customer("cus_A", "acme");
     assert_eq!(world.stripe("customer.created", known).await.0, 200);
     let other = Connection::open(world.dir.path().join("ledger.db")).unwrap();
@@ -140,7 +143,7 @@ fn spoil(path: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_file_closes_intake_until_a_backup_is_restored() {
-    let mut world = World::new().await;
+    let mut world = World::on_file().await;
     let known = customer("cus_A", "acme");
     assert_eq!(world.stripe("customer.created", known).await.0, 200);
     assert_eq!(world.stripe_event(&sale(1)).await.0, 200);
@@ -182,7 +185,7 @@ async fn a_damaged_file_closes_intake_until_a_backup_is_restored() {
 
 #[tokio::test]
 async fn a_file_that_is_damaged_or_no_ledger_is_refused_in_one_line() {
-    let bench = bench::Bench::new();
+    let bench = bench::Bench::on_file(vec![bench::terms("stripe")]);
     bench.ledger.close().await;
     let path = bench.dir.path().join("other.db");
     let open = || {

@@ -8,16 +8,25 @@ use std::time::Duration;
 use rand::RngExt;
 use serde_json::Value;
 
+use crate::bench::on_postgres;
 use crate::binary::{Folder, Running, client};
 use crate::world::{OPERATOR, SECRET, VIEWER, charge, event};
 
 /// Rows of the file that is killed at: some seconds of an unoptimised build.
 const KILLED_ROWS: u32 = 6_000;
+const KILLED_ROWS_ON_SERVER: u32 = 2_000;
 /// How often it is killed, and how long it lives before that, in milliseconds.
 const KILLS: u32 = 6;
 const LIFE_MS: std::ops::Range<u64> = 20..900;
 /// How long an import by the API may take, in steps of 50 ms.
 const API_STEPS: u32 = 1_200;
+
+fn killed_rows() -> u32 {
+    match on_postgres() {
+        true => KILLED_ROWS_ON_SERVER,
+        false => KILLED_ROWS,
+    }
+}
 
 const SALES: &str = "\
 payment_id,kind,reversal_id,customer_key,amount,amount_decimal,currency,occurred_at
@@ -221,10 +230,10 @@ fn sorted_export(folder: &Folder) -> Vec<String> {
 async fn an_import_killed_at_any_moment_is_finished_by_the_same_command() {
     let args = ["import", "many.csv", "--source", "stripe"];
     let whole = Folder::new().await;
-    whole.write("many.csv", &many(KILLED_ROWS));
+    whole.write("many.csv", &many(killed_rows()));
     whole.expect(0, &args);
     let folder = Folder::new().await;
-    folder.write("many.csv", &many(KILLED_ROWS));
+    folder.write("many.csv", &many(killed_rows()));
     let mut caught = 0;
     for _ in 0..KILLS {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tributary"))
@@ -247,7 +256,7 @@ async fn an_import_killed_at_any_moment_is_finished_by_the_same_command() {
     assert_eq!(sorted_export(&folder), sorted_export(&whole));
     assert_eq!(stands(&folder).len(), stands(&whole).len());
     let lines = sorted_export(&folder).len();
-    assert_eq!(lines, usize::try_from(KILLED_ROWS).unwrap() + 1);
+    assert_eq!(lines, usize::try_from(killed_rows()).unwrap() + 1);
 }
 
 async fn send(running: &Running, query: &str, token: &str, file: &str) -> (u16, Value) {
@@ -339,6 +348,32 @@ async fn a_file_by_the_api_is_tried_imported_and_forwarded() {
     );
 }
 
+/// A file waits and its report lies where the configuration says, and nowhere else.
+#[tokio::test]
+async fn files_by_the_api_are_kept_in_the_folder_that_is_configured() {
+    let mut folder = Folder::new().await;
+    folder.set("TRIBUTARY__HTTP__IMPORT_FOLDER", "kept/files");
+    let running = folder.serve().await;
+    let (status, begun) = send(&running, "source=stripe&zone=UTC", OPERATOR, SALES).await;
+    assert_eq!(status, 202, "{begun}");
+    let id = begun["id"].as_str().unwrap();
+    assert_eq!(ended(&running, id).await["state"], "done");
+    let names = |at: &str| -> Vec<String> {
+        let found = std::fs::read_dir(folder.path(at)).unwrap();
+        found
+            .map(|it| it.unwrap().file_name().into_string().unwrap())
+            .collect()
+    };
+    let kept = names("kept/files");
+    assert!(
+        kept.len() == 1 && kept[0].ends_with(".report"),
+        "the file is gone, its report stays: {kept:?}"
+    );
+    assert!(!names(".").iter().any(|name| name.ends_with("-imports")));
+    let report = format!("/api/v1/imports/{id}/report");
+    assert_eq!(ask(&running, &report, OPERATOR).await.0, 200);
+}
+
 #[tokio::test]
 async fn what_a_crash_cut_off_goes_on_and_webhooks_are_taken_meanwhile() {
     let folder = Folder::new().await;
@@ -347,7 +382,7 @@ async fn what_a_crash_cut_off_goes_on_and_webhooks_are_taken_meanwhile() {
         &running,
         "source=stripe&no_forward=true",
         OPERATOR,
-        &many(KILLED_ROWS),
+        &many(killed_rows()),
     )
     .await;
     assert_eq!(status, 202, "{begun}");
@@ -371,7 +406,7 @@ async fn what_a_crash_cut_off_goes_on_and_webhooks_are_taken_meanwhile() {
         if !body["ended_at"].is_null() {
             assert_eq!(body["state"], "done", "{body}");
             let rows = body["result"]["rows"].as_u64();
-            assert_eq!(rows, Some(u64::from(KILLED_ROWS)), "{body}");
+            assert_eq!(rows, Some(u64::from(killed_rows())), "{body}");
             break;
         }
         told += 1;
@@ -380,6 +415,6 @@ async fn what_a_crash_cut_off_goes_on_and_webhooks_are_taken_meanwhile() {
         "{told} webhooks were answered 200 while the file was recorded, {again} had to be sent again"
     );
     let lines = sorted_export(&folder).len();
-    let facts = usize::try_from(KILLED_ROWS + told).unwrap();
+    let facts = usize::try_from(killed_rows() + told).unwrap();
     assert_eq!(lines, facts + 1);
 }

@@ -125,12 +125,7 @@ async fn addresses_resolve_and_are_kept_only_where_that_is_allowed() {
         sale["receipt_email"] = json!("Acme@Example.INVALID");
         world.stripe("charge.succeeded", sale).await;
         read(&world, Extent::New).await;
-        let kept = rusqlite::Connection::open(world.dir.path().join("ledger.db"))
-            .unwrap()
-            .query_row("SELECT count(email) FROM mirrored_customers", [], |row| {
-                row.get::<_, i64>(0)
-            })
-            .unwrap();
+        let kept = world.number("SELECT count(email) FROM mirrored_customers");
         if allowed {
             assert_eq!(kept, 2);
             let found = world.wait_for("ch_1", "settled").await;

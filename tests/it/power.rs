@@ -2,6 +2,8 @@
 //! up to the last commit that was acknowledged, because that was synced, and
 //! behind it a torn tail, nothing, or garbage.
 //!
+//! It is SQLite's log, whichever store the run is on.
+//!
 //! It does not prove that a sync reaches the disk: that is between the system
 //! and its hardware, and nothing here pulls a plug.
 
@@ -11,7 +13,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tributary::ledger::{Filter, Ledger, Opening};
 
-use crate::bench::{Bench, START, charge, customer, refund};
+use crate::bench::{Bench, START, charge, customer, refund, terms};
 
 /// Seeds; each leaves four copies.
 const CUTS: u64 = 20;
@@ -84,7 +86,7 @@ async fn a_torn_tail_loses_nothing_acknowledged_and_applies_nothing_by_half() {
     let (mut shortened, mut noticed) = (0, 0);
     for seed in 0..CUTS {
         let mut rng = StdRng::seed_from_u64(seed);
-        let mut bench = Bench::new();
+        let mut bench = Bench::on_file(vec![terms("stripe")]);
         let file = bench.dir.path().join("ledger.db");
         let log = bench.dir.path().join("ledger.db-wal");
         bench.deliver(customer("cus_A", "acme", 1)).await;

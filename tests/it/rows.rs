@@ -203,7 +203,7 @@ async fn half_a_file_and_the_live_feed_around_it_end_at_the_same_books() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if on_postgres() { 3 } else { 12 }, ..ProptestConfig::default() })]
     /// What is folded in memory and what takes the way of every delivery ends at
     /// the same books, in any order and division.
     #[test]

@@ -45,7 +45,7 @@ fn open(file: &Path, clock: &Clock) -> Result<Ledger, LedgerError> {
 #[tokio::test]
 async fn every_older_ledger_opens_and_goes_on() {
     let (_fresh, latest) = {
-        let bench = Bench::new();
+        let bench = Bench::on_file(vec![terms("stripe")]);
         let file = bench.dir.path().join("ledger.db");
         let conn = rusqlite::Connection::open(&file).unwrap();
         (bench.dir, version_of(&conn))

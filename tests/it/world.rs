@@ -1,4 +1,5 @@
-//! The whole program in a test: sandbox, service, signed requests.
+//! The whole program in a test: sandbox, service, signed requests. Its ledger is
+//! where this run has them, as that of `bench.rs`.
 //!
 //! When a world is struck, the invariants are asserted: no key on two live
 //! rows, and every settled payment forwarded to its net.
@@ -18,6 +19,9 @@ use tributary::sandbox::{NewCustomer, Sandbox, Settings};
 use tributary::serve::Service;
 use tributary::time::Clock;
 
+use crate::bench;
+use crate::cluster::Database;
+
 pub const SECRET: &str = "whsec_test_world_0123456789";
 pub const OPERATOR: &str = "operator-token-0123456789";
 pub const VIEWER: &str = "viewer-token-0123456789ab";
@@ -31,6 +35,8 @@ pub struct World {
     pub service: Option<Service>,
     pub client: reqwest::Client,
     pub dir: TempDir,
+    /// Where the ledger is, if it is no file.
+    database: Option<Database>,
     stop: CancellationToken,
     text: String,
     events: u64,
@@ -59,6 +65,16 @@ impl World {
 
     /// More lines for the sections of `[http]`, the destination and the source.
     pub async fn having(http: &str, more: &str, source: &str) -> World {
+        World::in_place(bench::database(), [http, more, source]).await
+    }
+
+    /// On a file, whichever store this run is on: for what SQLite alone can be told.
+    pub async fn on_file() -> World {
+        World::in_place(None, [""; 3]).await
+    }
+
+    async fn in_place(database: Option<Database>, lines: [&str; 3]) -> World {
+        let [http, more, source] = lines;
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
@@ -82,7 +98,7 @@ impl World {
         let text = format!(
             r#"
             [ledger]
-            url = "sqlite:{}"
+            url = "{}"
             [http]
             public = "127.0.0.1:0"
             admin = "127.0.0.1:0"
@@ -91,6 +107,7 @@ impl World {
               {{ name = "view", role = "viewer", token = {{ env = "VIEW" }} }},
               {{ name = "links", role = "linker", token = {{ env = "LINKS" }} }},
             ]
+            import_folder = "{}"
             {http}
             [destinations.ps]
             base_url = "http://{at}"
@@ -110,13 +127,15 @@ impl World {
             forward_from = "2025-01-01"
             {source}
             "#,
-            dir.path().join("ledger.db").display(),
+            bench::url(&dir, database.as_ref()),
+            dir.path().join("imports").display(),
         );
         let mut world = World {
             sandbox,
             service: None,
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
             dir,
+            database,
             stop,
             text,
             events: 0,
@@ -130,6 +149,27 @@ impl World {
         let config = Config::parse(file, &self.text, &env(), tributary::provider::NAMES).unwrap();
         config.reload_secrets().unwrap();
         Arc::new(config)
+    }
+
+    /// What one statement counts in the ledger.
+    pub fn number(&self, sql: &str) -> i64 {
+        bench::number(&self.dir, self.database.as_ref(), sql)
+    }
+
+    /// The ledger is gone with all that it knew: the next start finds none.
+    pub fn lose_ledger(&mut self) {
+        let known = bench::url(&self.dir, self.database.as_ref());
+        match &mut self.database {
+            Some(database) => *database = Database::new(),
+            None => {
+                for end in ["", "-wal", "-shm", "-lock"] {
+                    let file = self.dir.path().join(format!("ledger.db{end}"));
+                    let _ = std::fs::remove_file(file);
+                }
+            }
+        }
+        let now = bench::url(&self.dir, self.database.as_ref());
+        self.text = self.text.replace(&known, &now);
     }
 
     pub async fn start(&mut self) {
