@@ -392,3 +392,35 @@ fn a_runtime_may_hold_and_drop_a_connection() {
         .unwrap();
     runtime.block_on(async move { drop(client) });
 }
+
+/// A statement that was prepared while its table was empty is planned for what is in it
+/// later.
+#[test]
+fn a_statement_is_planned_anew_as_its_table_grows() {
+    let database = Database::new();
+    let mut client = open(&database);
+    client
+        .batch(
+            "CREATE TABLE kept (a BIGINT, b BIGINT, c BIGINT, UNIQUE (a, b));
+             CREATE INDEX kept_by_a ON kept (a, c)",
+        )
+        .unwrap();
+    let sql = "SELECT count(*) FROM kept WHERE a = ?1 AND b = ?2";
+    let values = |b| [Value::Int(1), Value::Int(b)];
+    one(&mut client, sql, &values(0));
+    // The server's name of the statement changes with each time that it is prepared.
+    let names = "SELECT count(*) FROM pg_prepared_statements
+        WHERE statement LIKE 'SELECT count(*) FROM kept%'";
+    let newest = "SELECT CAST(extract(epoch FROM max(prepare_time)) * 1000000 AS BIGINT)
+        FROM pg_prepared_statements WHERE statement LIKE 'SELECT count(*) FROM kept%'";
+    let mut prepared = vec![one(&mut client, newest, &[])];
+    for b in 1..2_000 {
+        assert_eq!(one(&mut client, sql, &values(b)), 0);
+        let last = one(&mut client, newest, &[]);
+        if prepared.last() != Some(&last) {
+            prepared.push(last);
+        }
+    }
+    assert_eq!(prepared.len(), 3, "after 100 and after 800 uses");
+    assert_eq!(one(&mut client, names, &[]), 1, "the older ones are gone");
+}

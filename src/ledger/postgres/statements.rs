@@ -10,6 +10,12 @@ use tokio_postgres::types::Type;
 
 use crate::ledger::sql::{Kind, Value};
 
+/// After how many uses a statement is prepared anew, and how many times as many the next
+/// time: a server plans it for the tables as they are then, and for one that was empty it
+/// may choose an index that reads all of what came since.
+const RENEWED_AFTER: u64 = 100;
+const RENEWED_TIMES: u64 = 8;
+
 /// Prepared statements kept per connection; there are hardly more in the source.
 const KEPT_MOST: usize = 512;
 
@@ -24,6 +30,9 @@ struct Kept {
     statement: Statement,
     kinds: Vec<Type>,
     used: u64,
+    /// How often it was used since it was first prepared, and when it is prepared anew.
+    times: u64,
+    renewed_at: u64,
 }
 
 impl Statements {
@@ -33,7 +42,8 @@ impl Statements {
         let kept = self.kept.get_mut(sql)?;
         let fit = |(value, kind): (&Value<'_>, &Type)| kind_of(value).is_none_or(|it| it == *kind);
         let fits = kept.kinds.len() == values.len() && values.iter().zip(&kept.kinds).all(fit);
-        if !fits {
+        kept.times += 1;
+        if !fits || kept.times >= kept.renewed_at {
             return None;
         }
         kept.used = self.uses;
@@ -60,10 +70,19 @@ impl Statements {
                 self.kept.remove(&oldest);
             }
         }
+        let (times, renewed_at) = match self.kept.get(sql) {
+            Some(kept) if kept.times >= kept.renewed_at => {
+                (kept.times, kept.renewed_at.saturating_mul(RENEWED_TIMES))
+            }
+            Some(kept) => (kept.times, kept.renewed_at),
+            None => (0, RENEWED_AFTER),
+        };
         let kept = Kept {
             statement: statement.clone(),
             kinds,
             used: self.uses,
+            times,
+            renewed_at,
         };
         self.kept.insert(sql.to_owned(), kept);
     }
