@@ -7,6 +7,9 @@
 #
 #   bench/replicas.sh [SECONDS] [CONNECTIONS] [ROUNDS]     default 10, 64 and 2
 #
+# With RATE=10 the calls are those of a destination that takes ten a second, which is how
+# well several replicas keep one rate; no deliveries are sent then.
+#
 # It needs the release binary (cargo build --release), PostgreSQL's programs and curl.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -80,8 +83,8 @@ token = { env = "OPS" }
 base_url = "http://$sandbox"
 public_key = { env = "PK" }
 secret_key = { env = "SK" }
-requests_per_second = 1000
-burst = 100
+requests_per_second = ${RATE:-1000}
+burst = 10
 max_in_flight = 32
 mirror_every_minutes = 0
 [sources.stripe]
@@ -123,7 +126,7 @@ forwards() {
   fresh forwards "$1"
   sandbox
   configure
-  awk -v rows="$((seconds * 1500))" 'BEGIN {
+  awk -v rows="$(((seconds + 10) * ${RATE:-1200}))" 'BEGIN {
     print "payment_id,customer_key,amount,currency,occurred_at"
     for (n = 0; n < rows; n++)
       printf "txn_%d,cust_%d,%d,USD,2026-01-01T00:00:00Z\n", n, n % 500, 100 + n
@@ -131,12 +134,13 @@ forwards() {
   (cd "$folder" && "$binary" --config tributary.toml import sales.csv --source stripe \
     --layout own >/dev/null 2>&1)
   serve "$(($1 > 0 ? $1 : 1))"
-  sleep 2
+  sleep 3
   local before began after ended
   before=$(calls) began=$(date +%s%N)
   sleep "$seconds"
   after=$(calls) ended=$(date +%s%N)
-  echo "$(((after - before) * 1000000000 / (ended - began))) calls a second"
+  awk -v calls="$((after - before))" -v ns="$((ended - began))" \
+    'BEGIN { printf "%.2f calls a second\n", calls * 1e9 / ns }'
   stop
 }
 
@@ -144,6 +148,7 @@ for round in $(seq "$rounds"); do
   for replicas in 0 1 2 4; do
     name="PostgreSQL, $replicas replicas"
     [ "$replicas" = 0 ] && name="a file"
-    echo "round $round, $name: $(deliveries "$replicas"); $(forwards "$replicas")"
+    [ -n "${RATE:-}" ] || echo "round $round, $name: $(deliveries "$replicas")"
+    echo "round $round, $name: $(forwards "$replicas")"
   done
 done
