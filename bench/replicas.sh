@@ -68,6 +68,7 @@ sandbox() {
   until sandbox=$(grep -om1 '127\.0\.0\.1:[0-9]*' "$folder/sandbox.log"); do sleep 0.1; done
 }
 
+# The configuration, with so many calls a second.
 configure() {
   cat >"$folder/tributary.toml" <<TOML
 [ledger]
@@ -83,7 +84,7 @@ token = { env = "OPS" }
 base_url = "http://$sandbox"
 public_key = { env = "PK" }
 secret_key = { env = "SK" }
-requests_per_second = ${RATE:-1000}
+requests_per_second = $1
 burst = 10
 max_in_flight = 32
 mirror_every_minutes = 0
@@ -101,6 +102,7 @@ serve() {
   local one log
   for one in $(seq "$1"); do
     log="$folder/serve$one.log"
+    : >"$log"
     (cd "$folder" && exec "$binary" --config tributary.toml serve >"$log" 2>&1) &
     running+=($!)
     until grep -q '"listening"' "$log"; do sleep 0.1; done
@@ -112,11 +114,11 @@ calls() {
   curl -s "http://$sandbox/sandbox/state" | grep -o '"calls": *[0-9]*' | grep -o '[0-9]*$'
 }
 
-# Without a link nothing is due, so that nothing but intake is measured.
+# A call a second, so that hardly more than intake is measured.
 deliveries() {
   fresh deliveries "$1"
   sandbox
-  configure
+  configure 1
   serve "$(($1 > 0 ? $1 : 1))"
   HOOK=$HOOK "${deliver[@]}" "$seconds" "$connections" "${places[@]/%//webhooks/stripe}"
   stop
@@ -125,14 +127,14 @@ deliveries() {
 forwards() {
   fresh forwards "$1"
   sandbox
-  configure
+  configure "${RATE:-1000}"
   awk -v rows="$(((seconds + 10) * ${RATE:-1200}))" 'BEGIN {
     print "payment_id,customer_key,amount,currency,occurred_at"
     for (n = 0; n < rows; n++)
       printf "txn_%d,cust_%d,%d,USD,2026-01-01T00:00:00Z\n", n, n % 500, 100 + n
   }' >"$folder/sales.csv"
   (cd "$folder" && "$binary" --config tributary.toml import sales.csv --source stripe \
-    --layout own >/dev/null 2>&1)
+    >/dev/null)
   serve "$(($1 > 0 ? $1 : 1))"
   sleep 3
   local before began after ended

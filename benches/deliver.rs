@@ -44,7 +44,8 @@ fn request(place: &Place, secret: &str, run: i64) -> Vec<u8> {
     let id = format!("{run:x}{n:x}");
     let rest = "x".repeat(REST_BYTES);
     let body = format!(
-        r#"{{"id":"evt_{id}","object":"event","type":"charge.succeeded","created":{at},"livemode":true,"data":{{"object":{{"id":"ch_{id}","object":"charge","amount":4999,"amount_captured":4999,"amount_refunded":0,"captured":true,"currency":"usd","customer":"cus_{}","created":{at},"livemode":true,"paid":true,"refunded":false,"status":"succeeded","payment_intent":"pi_{id}","metadata":{{}},"description":"{rest}"}}}}}}"#,
+        r#"{{"id":"evt_{id}","object":"event","type":"charge.succeeded","created":{at},"livemode":true,"data":{{"object":{{"id":"ch_{id}","object":"charge","amount":4999,"amount_captured":4999,"amount_refunded":0,"captured":true,"currency":"usd","customer":"cus_{}","created":{at},"livemode":true,"paid":true,"refunded":false,"status":"succeeded","payment_intent":"pi_{id}","metadata":{{"customer_key":"customer-{}"}},"description":"{rest}"}}}}}}"#,
+        n % 10_000,
         n % 10_000
     );
     // Any length of key will do.
