@@ -134,7 +134,7 @@ forwards() {
       printf "txn_%d,cust_%d,%d,USD,2026-01-01T00:00:00Z\n", n, n % 500, 100 + n
   }' >"$folder/sales.csv"
   (cd "$folder" && "$binary" --config tributary.toml import sales.csv --source stripe \
-    >/dev/null)
+    >/dev/null 2>"$folder/import.log")
   serve "$(($1 > 0 ? $1 : 1))"
   sleep 3
   local before began after ended
