@@ -79,7 +79,8 @@ impl Circuit {
 
     /// Holds calls until a time that stands in the ledger.
     pub fn obey(&self, until: Time) {
-        self.breaker().observe(&asked(until), self.clock.now());
+        let asked = Outcome::paused_until(until);
+        self.breaker().observe(&asked, self.clock.now());
     }
 
     /// Obeys what any process was asked for before.
@@ -100,10 +101,8 @@ impl Circuit {
             let mut breaker = self.breaker();
             let (before, known) = (held(&breaker), breaker.paused_until());
             breaker.observe(outcome, self.clock.now());
-            let pause = breaker
-                .paused_until()
-                .filter(|_| known != breaker.paused_until());
-            (before, held(&breaker), pause)
+            let pause = breaker.paused_until();
+            (before, held(&breaker), pause.filter(|_| pause != known))
         };
         if let Some(until) = pause
             && let Err(error) = self.ledger.pause(&self.destination, until).await
@@ -123,13 +122,6 @@ fn held(breaker: &Breaker) -> Held {
         (_, true) => Held::Stopped,
         (true, false) => Held::Open,
         (false, false) => Held::No,
-    }
-}
-
-fn asked(until: Time) -> Outcome {
-    Outcome::Later {
-        retry_after: Some(until),
-        status: 429,
     }
 }
 

@@ -182,6 +182,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// What a destination answers that asks to be left alone until then.
+    #[must_use]
+    pub fn paused_until(until: Time) -> Outcome {
+        Outcome::Later {
+            retry_after: Some(until),
+            status: 429,
+        }
+    }
+
     /// The name in metrics and in the ledger.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -390,11 +399,8 @@ impl Destination {
     /// # Errors
     /// [`Outcome::Later`] where others who share the rate were asked for a pause.
     pub async fn permit(&self) -> Result<(), Outcome> {
-        let paused = |until| Outcome::Later {
-            retry_after: Some(until),
-            status: 429,
-        };
-        self.pace.permit(&self.settings.name).await.map_err(paused)
+        let permit = self.pace.permit(&self.settings.name).await;
+        permit.map_err(Outcome::paused_until)
     }
 
     /// Waits until one more call may be under way; hold the slot until it ended.

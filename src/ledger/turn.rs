@@ -34,7 +34,7 @@ pub struct Begun {
 }
 
 /// What a destination's next turn is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Turn {
     /// A call to make, if one is due.
     pub begun: Option<Begun>,

@@ -80,8 +80,7 @@ impl Store {
             tx.queue(
                 "UPDATE destinations SET adopted_at = ?2 WHERE name = ?1",
                 params![comparison.destination, comparison.began_at.ms()],
-            )?;
-            Ok(())
+            )
         })
         .await?;
         // What was told while the destination was closed was folded without this.
@@ -119,8 +118,7 @@ impl Tx<'_> {
              FROM transactions
              WHERE destination = ?1 AND state IN ('post_unknown', 'delete_unknown')",
             params![destination, lost_at.ms(), self.now.ms()],
-        )?;
-        Ok(())
+        )
     }
 
     fn adopt(
@@ -334,8 +332,7 @@ impl Tx<'_> {
                 by_word(customer.by),
                 comparison.destination
             ],
-        )?;
-        Ok(())
+        )
     }
 
     /// A row that was listed after the adoption, as a read-back saw it.
@@ -419,13 +416,10 @@ impl Tx<'_> {
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
         match last {
-            Some((decision, kind)) if kind == "adopt" => {
-                self.queue(
-                    "UPDATE decisions SET detail = ?2 WHERE decision = ?1",
-                    params![decision, until],
-                )?;
-                Ok(())
-            }
+            Some((decision, kind)) if kind == "adopt" => self.queue(
+                "UPDATE decisions SET detail = ?2 WHERE decision = ?1",
+                params![decision, until],
+            ),
             _ => self.note(payment, "adopt", &until, ""),
         }
     }
@@ -448,8 +442,7 @@ impl Tx<'_> {
             "INSERT INTO decisions (payment, kind, detail, who, why, at, made_for)
              VALUES (?1, ?2, ?3, ?4, '', ?5, ?6)",
             params![payment, kind, detail, WHO, self.now.ms(), made_for],
-        )?;
-        Ok(())
+        )
     }
 
     /// The payments here whose ids stand in the keys of `rows` as digests.

@@ -41,7 +41,7 @@ pub(super) const PROBE_DUE: &str = "SELECT 1 FROM customers
     WHERE destination = ?1 AND next_probe_at <= ?2 LIMIT 1";
 
 /// Until when a destination asked to be left alone.
-const PAUSED_UNTIL: &str = "SELECT paused_until FROM destinations WHERE name = ?1";
+pub(super) const PAUSED_UNTIL: &str = "SELECT paused_until FROM destinations WHERE name = ?1";
 
 impl Store {
     /// As [`crate::ledger::Ledger::begin`].
@@ -55,22 +55,17 @@ impl Store {
         // out that writing works again.
         let look = destination.clone();
         if self.health().is_ok() && !self.read(move |tx| tx.anything_due(&look)).await? {
-            return Ok(Turn {
-                begun: None,
-                read_backs: false,
-                paused_until: None,
-            });
+            return Ok(Turn::default());
         }
         self.write(move |tx| {
             tx.turn_ahead(&destination, lanes(backfill_first))?;
             tx.ahead(CUSTOMER_DUE, params![destination, tx.now.ms()])?;
             tx.ahead(PAUSED_UNTIL, [&destination])?;
             let paused_until = tx.paused_until(&destination)?;
-            if paused_until.is_some() {
+            if paused_until.is_some() || tx.is_copy(&destination)? {
                 return Ok(Turn {
-                    begun: None,
-                    read_backs: false,
                     paused_until,
+                    ..Turn::default()
                 });
             }
             Ok(Turn {
@@ -95,8 +90,7 @@ impl Store {
                 "INSERT INTO destinations (name, status) VALUES (?1, ?2)
                  ON CONFLICT (name) DO UPDATE SET status = excluded.status",
                 params![note.destination, note.status],
-            )?;
-            Ok(())
+            )
         })
         .await
     }
@@ -139,9 +133,6 @@ impl Tx<'_> {
     }
 
     fn begin(&self, destination: &str, backfill_first: bool) -> Result<Option<Begun>, LedgerError> {
-        if self.is_copy(destination)? {
-            return Ok(None);
-        }
         if let Some(begun) = self.begin_probe(destination)? {
             return Ok(Some(begun));
         }
@@ -157,10 +148,14 @@ impl Tx<'_> {
         Ok(None)
     }
 
-    /// Whether a turn could do anything at all: four index seeks.
+    /// Whether a turn could do anything at all: five index seeks at most.
     fn anything_due(&self, destination: &str) -> Result<bool, LedgerError> {
         self.turn_ahead(destination, lanes(false))?;
         self.ahead(PROBE_DUE, params![destination, self.now.ms()])?;
+        self.ahead(
+            READ_BACK_DUE,
+            params![destination, READ_BACK, self.now.ms()],
+        )?;
         if self.is_copy(destination)? {
             return Ok(false);
         }
@@ -174,14 +169,6 @@ impl Tx<'_> {
     }
 
     fn read_backs_due(&self, destination: &str) -> Result<bool, LedgerError> {
-        self.is_copy_ahead()?;
-        self.ahead(
-            READ_BACK_DUE,
-            params![destination, READ_BACK, self.now.ms()],
-        )?;
-        if self.is_copy(destination)? {
-            return Ok(false);
-        }
         let found: Option<i64> = self.one(
             READ_BACK_DUE,
             params![destination, READ_BACK, self.now.ms()],

@@ -146,8 +146,7 @@ impl Store {
 impl Tx<'_> {
     /// Forgets a day's segment, made or being made, because a row of the day changed.
     pub(super) fn drop_segment(&self, day: i64) -> Result<(), LedgerError> {
-        self.queue("DELETE FROM customer_segments WHERE day = ?1", [day])?;
-        Ok(())
+        self.queue("DELETE FROM customer_segments WHERE day = ?1", [day])
     }
 
     fn days_to_condense(&self) -> Result<Vec<i64>, LedgerError> {

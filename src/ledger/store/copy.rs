@@ -78,8 +78,7 @@ impl Tx<'_> {
         self.queue(
             "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING",
             params![COPIED_AT, self.now.ms().to_string()],
-        )?;
-        Ok(())
+        )
     }
 
     /// When somebody last began to serve on this ledger.

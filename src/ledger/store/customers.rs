@@ -73,8 +73,7 @@ impl Store {
                     word,
                     at
                 ],
-            )?;
-            Ok(())
+            )
         })
         .await
     }
@@ -144,8 +143,7 @@ impl Tx<'_> {
              SET unknown_since = coalesce(customers.unknown_since, excluded.unknown_since),
                  next_probe_at = excluded.next_probe_at",
             params![destination, customer.value, by_word(customer.by), self.now.ms(), again.ms()],
-        )?;
-        Ok(())
+        )
     }
 
     fn row_customer(&self, payment: i64, seq: u32) -> Result<Option<Customer>, LedgerError> {
@@ -178,8 +176,7 @@ impl Tx<'_> {
             "UPDATE customers SET probes = probes + 1
              WHERE destination = ?1 AND customer = ?2 AND customer_by = ?3",
             params![before.destination, customer.value, by_word(customer.by)],
-        )?;
-        Ok(())
+        )
     }
 
     /// A post was taken: whoever waited for this customer goes on, and the

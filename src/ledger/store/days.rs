@@ -275,8 +275,7 @@ impl Tx<'_> {
         self.queue(
             "UPDATE payments SET booked = ?2 WHERE payment = ?1",
             params![payment, text],
-        )?;
-        Ok(())
+        )
     }
 
     /// Brings the roll-ups up to what changed.

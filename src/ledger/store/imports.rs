@@ -59,8 +59,7 @@ impl Store {
                      came = ?2, outcome = ?3, ended_at = ?4
                  WHERE import = ?1 AND ended_at IS NULL",
                 params![import, came, failed, tx.now.ms()],
-            )?;
-            Ok(())
+            )
         })
         .await
     }

@@ -134,8 +134,7 @@ impl Tx<'_> {
                 self.now.ms(),
                 due_at.ms()
             ],
-        )?;
-        Ok(())
+        )
     }
 
     /// Raises what a folded payment cannot go on without, where its provider can
@@ -201,8 +200,7 @@ impl Tx<'_> {
             "UPDATE inquiries SET state = 'answered', due_at = NULL, outcome = 'it was linked meanwhile'
              WHERE source = ?1 AND kind = ?2 AND id = ?3 AND state = 'open' AND payment IS NULL",
             params![source_row, kind, id],
-        )?;
-        Ok(())
+        )
     }
 
     fn due_inquiry(&self, source: &str) -> Result<Option<i64>, LedgerError> {
@@ -343,8 +341,7 @@ impl Tx<'_> {
                  outcome = ?4, last_at = ?5, tries = tries + 1
              WHERE inquiry = ?1",
             params![asking.inquiry, asking.raised, state, outcome, self.now.ms()],
-        )?;
-        Ok(())
+        )
     }
 
     fn ask_later(
@@ -360,8 +357,7 @@ impl Tx<'_> {
             "UPDATE inquiries SET due_at = ?2, outcome = ?3, last_at = ?4, tries = tries + 1
              WHERE inquiry = ?1 AND state = 'open'",
             params![asking.inquiry, due_at.ms(), why, self.now.ms()],
-        )?;
-        Ok(())
+        )
     }
 
     /// Asks again at once what got no answer: a person said "retry".

@@ -128,8 +128,7 @@ impl Tx<'_> {
              SET began_at = excluded.began_at, since = excluded.since, emails = excluded.emails,
                  after = NULL, sweeping = 0, wanted = 0",
             params![destination, list.word(), self.now.ms(), since, emails],
-        )?;
-        Ok(())
+        )
     }
 
     fn mirror_next(&self, destination: &str) -> Result<Option<MirrorTurn>, LedgerError> {
@@ -208,8 +207,7 @@ impl Tx<'_> {
                  began_at = NULL, since = NULL, after = NULL, sweeping = 0
              WHERE destination = ?1 AND kind = ?2 AND began_at = ?3",
             params![read.destination, read.list.word(), read.began_at.ms()],
-        )?;
-        Ok(())
+        )
     }
 
     /// Writes some of what a complete list did not show down as gone.
@@ -235,15 +233,12 @@ impl Tx<'_> {
         use crate::destination::Outcome;
         let read = &failure.read;
         match &failure.outcome {
-            Outcome::Refused { .. } => {
-                self.queue(
-                    "UPDATE mirror_reads
+            Outcome::Refused { .. } => self.queue(
+                "UPDATE mirror_reads
                      SET began_at = NULL, since = NULL, after = NULL, sweeping = 0
                      WHERE destination = ?1 AND kind = ?2 AND began_at = ?3",
-                    params![read.destination, read.list.word(), read.began_at.ms()],
-                )?;
-                Ok(())
-            }
+                params![read.destination, read.list.word(), read.began_at.ms()],
+            ),
             _ => Ok(()),
         }
     }

@@ -222,16 +222,14 @@ impl Tx<'_> {
                 row.gone,
                 read.began_at.ms(),
             ],
-        )?;
-        Ok(())
+        )
     }
 
     fn touch_customer(&self, read: &MirrorRead, key: &str) -> Result<(), LedgerError> {
         self.queue(
             "UPDATE mirrored_customers SET listed_at = ?3 WHERE destination = ?1 AND key = ?2",
             params![read.destination, key, read.began_at.ms()],
-        )?;
-        Ok(())
+        )
     }
 
     /// Writes down for reports which partner brought a customer.
@@ -240,8 +238,7 @@ impl Tx<'_> {
             PARTNER_OF_KEY,
             params![destination, customer, !self.is_live(destination)],
         )?;
-        self.queue(PARTNER_BESIDE_NUMBER, [destination, customer])?;
-        Ok(())
+        self.queue(PARTNER_BESIDE_NUMBER, [destination, customer])
     }
 
     /// The same where payments name the customer by its address.

@@ -247,8 +247,7 @@ fn keep(from: &Side, to: &Side, watch: &mut dyn FnMut(Stage)) -> Result<Copied, 
         tx.queue(
             "UPDATE destinations SET adopted_at = NULL, lost_at = NULL",
             [],
-        )?;
-        Ok(())
+        )
     })?;
     Ok(told((from, to), Came::Copied, &tables))
 }

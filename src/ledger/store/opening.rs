@@ -49,8 +49,7 @@ impl Tx<'_> {
     }
 
     pub(super) fn set_meta(&self, name: &str, value: &str) -> Result<(), LedgerError> {
-        self.queue(SET_META, [name, value])?;
-        Ok(())
+        self.queue(SET_META, [name, value])
     }
 
     /// A moment that is kept like this.
@@ -106,8 +105,7 @@ impl Tx<'_> {
         self.queue(
             "UPDATE payments SET claim = NULL, due_at = ?1 WHERE claim IS NOT NULL",
             [self.now.ms()],
-        )?;
-        Ok(())
+        )
     }
 
     /// Gives a ledger the zone of its days for good, or refuses another one: days

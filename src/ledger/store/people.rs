@@ -148,8 +148,7 @@ impl Tx<'_> {
                 word.at.ms(),
                 made_for
             ],
-        )?;
-        Ok(())
+        )
     }
 
     /// Forgets why calling was given up, and asks the destination for the
@@ -208,8 +207,7 @@ impl Tx<'_> {
                  note = 'accepted by a person as it stands there'
              WHERE payment = ?1 AND seq = ?2",
             params![payment, seq],
-        )?;
-        Ok(())
+        )
     }
 
     fn refund(

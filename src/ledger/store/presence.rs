@@ -97,8 +97,7 @@ impl Tx<'_> {
 
     fn tell_presence(&self, row: &str) -> Result<(), LedgerError> {
         let now = self.server_ms()?.to_string();
-        self.queue(SET_META, [row, &now])?;
-        Ok(())
+        self.queue(SET_META, [row, &now])
     }
 
     fn presences(&self) -> Result<Vec<(String, i64)>, LedgerError> {

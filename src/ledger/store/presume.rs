@@ -102,8 +102,7 @@ impl Tx<'_> {
                 lost_at.ms(),
                 self.now.ms()
             ],
-        )?;
-        Ok(())
+        )
     }
 
     /// Writes down that the lost ledger may have deleted a row, which is read back then
@@ -120,8 +119,7 @@ impl Tx<'_> {
              FROM transactions JOIN destinations ON destinations.name = ?3
              WHERE payment = ?1 AND seq = ?2",
             params![payment, seq, destination, self.now.ms()],
-        )?;
-        Ok(())
+        )
     }
 
     /// True where the last call that may have posted a row was a lost ledger's.

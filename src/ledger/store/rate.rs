@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use super::begin::PAUSED_UNTIL;
 use super::home::Link;
 use super::{LedgerError, Store, lock};
 use crate::destination::{Rate, Slot};
@@ -78,9 +79,6 @@ impl Store {
         Ok(slot)
     }
 }
-
-/// Until when the destination asked to be left alone.
-const PAUSED_UNTIL: &str = "SELECT paused_until FROM destinations WHERE name = CAST(?1 AS TEXT)";
 
 fn take(link: &Link, destination: &str, rate: Rate) -> Result<Slot, LedgerError> {
     let Link::Server(client) = link else {

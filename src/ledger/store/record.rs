@@ -351,8 +351,7 @@ impl Tx<'_> {
                 reference.map(|(kind, _)| kind),
                 reference.map(|(_, id)| id),
             ],
-        )?;
-        Ok(())
+        )
     }
 }
 

@@ -281,7 +281,6 @@ impl Tx<'_> {
                 row.counts,
                 read.began_at.ms(),
             ],
-        )?;
-        Ok(())
+        )
     }
 }

@@ -38,10 +38,7 @@ impl Tx<'_> {
     ) -> Result<(), LedgerError> {
         match difference {
             Difference::Nothing => return Ok(()),
-            Difference::Row => {
-                self.queue(table.add, all)?;
-                return Ok(());
-            }
+            Difference::Row => return self.queue(table.add, all),
             Difference::Change | Difference::Less => {}
         }
         if self.run(table.change, all)? == 0 {

@@ -106,8 +106,7 @@ impl Tx<'_> {
             "UPDATE attempts SET ended_at = ?2, outcome = ?3, detail = ?4
              WHERE attempt = ?1 AND ended_at IS NULL",
             params![attempt, self.now.ms(), outcome.name(), detail_of(outcome)],
-        )?;
-        Ok(())
+        )
     }
 
     /// What an outcome says about the transaction it was about.
@@ -197,8 +196,7 @@ impl Tx<'_> {
         self.queue(
             "UPDATE transactions SET undeletable = 1 WHERE payment = ?1 AND seq = ?2",
             params![payment, seq],
-        )?;
-        Ok(())
+        )
     }
 
     /// The step that was refused fails until it is another one.
@@ -207,8 +205,7 @@ impl Tx<'_> {
         self.queue(
             "UPDATE payments SET failed_step = ?2, failed_why = ?3 WHERE payment = ?1",
             params![payment, book::word(&folded.standing.step), why],
-        )?;
-        Ok(())
+        )
     }
 
     /// What an outcome says about the destination as a whole.
@@ -244,8 +241,7 @@ impl Tx<'_> {
                  paused_until = CASE WHEN excluded.paused_until > destinations.paused_until
                      THEN excluded.paused_until ELSE destinations.paused_until END",
             params![destination, answered_at.ms(), paused_until.ms()],
-        )?;
-        Ok(())
+        )
     }
 
     /// When the payment's next turn comes, and whether its patience is over.

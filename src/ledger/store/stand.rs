@@ -317,8 +317,7 @@ impl Tx<'_> {
                 self.now.ms(),
                 kept.destination,
             ],
-        )?;
-        Ok(())
+        )
     }
 
     /// Makes the row of a payment that nobody told of before, as it stands.
@@ -422,8 +421,7 @@ impl Tx<'_> {
         self.queue(
             "UPDATE transactions SET state = ?3, note = ?4 WHERE payment = ?1 AND seq = ?2",
             params![payment, seq, super::tx::word_of(&state)?, note],
-        )?;
-        Ok(())
+        )
     }
 }
 

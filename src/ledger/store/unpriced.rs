@@ -51,8 +51,7 @@ impl Tx<'_> {
             "INSERT INTO unpriced (payment, link_kind, fact, delivery) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT DO NOTHING",
             params![payment, unpriced.link_kind, fact, origin.delivery],
-        )?;
-        Ok(())
+        )
     }
 
     /// The captures without an amount: the link that may say it, and who took
