@@ -145,20 +145,26 @@ async fn a_fault_in_one_command_fails_the_whole_batch() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir.path().join("ledger.db"));
     pragma(&store, "max_page_count", 1).await;
-    // The first command waits until the others are in line, so that they share a commit.
+    // The first command has a commit of its own, which lasts until the others are in line:
+    // they share the next one.
+    let (tell_begun, begun) = tokio::sync::oneshot::channel();
     let (open_gate, gate) = std::sync::mpsc::channel::<()>();
     let blocked = store.write(move |_| {
+        let _ = tell_begun.send(());
         let _ = gate.recv();
         Ok(())
     });
-    let small = keep(&store, "small", 10);
-    let large = keep(&store, "large", 1_000_000);
-    let released = async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        drop(open_gate);
-        Ok::<(), LedgerError>(())
+    let behind = async {
+        begun.await.unwrap();
+        let small = keep(&store, "small", 10);
+        let large = keep(&store, "large", 1_000_000);
+        let released = async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            drop(open_gate);
+        };
+        tokio::join!(small, large, released)
     };
-    let (_, small, large, _) = tokio::join!(blocked, small, large, released);
+    let (_, (small, large, ())) = tokio::join!(blocked, behind);
     assert_eq!(why(large), "the disk is full");
     assert_eq!(why(small), "the disk is full");
     wait(&store, Result::is_ok).await;
