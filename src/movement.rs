@@ -330,6 +330,17 @@ impl Reading {
         }
     }
 
+    /// Whether nothing follows from it.
+    #[must_use]
+    pub fn states_nothing(&self) -> bool {
+        self.movements.is_empty()
+            && self.aliases.is_empty()
+            && self.clues.is_empty()
+            && self.links.is_empty()
+            && self.inquiries.is_empty()
+            && self.unpriced.is_empty()
+    }
+
     /// The bytes that make two deliveries of one id the same delivery: what
     /// they state, without what a resend may change (attempt counters).
     #[must_use]

@@ -149,7 +149,17 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Unavailable`]: nothing was recorded, answer 503.
     pub async fn record(&self, delivery: Delivery) -> Result<Recorded, LedgerError> {
-        self.store().record(delivery).await
+        let recorded = self.record_all(vec![delivery]).await.pop();
+        recorded.unwrap_or_else(|| Err(LedgerError::Unavailable("nothing was written".to_owned())))
+    }
+
+    /// The same of several that came at once, in one commit; the answers are in their
+    /// order. Those of different callers share a commit as well.
+    pub async fn record_all(
+        &self,
+        deliveries: Vec<Delivery>,
+    ) -> Vec<Result<Recorded, LedgerError>> {
+        self.store().record(deliveries).await
     }
 
     /// Records rows of a file as `feed` hands them out, until it has none at hand

@@ -1,11 +1,12 @@
-//! Texts that a ledger keeps: what is no text of either store, or too long for an
-//! index of one of them, is refused on both alike.
+//! What a ledger keeps: an amount that none can be, and what is no text of either store
+//! or too long for an index of one of them, is refused on both alike.
 //!
 //! PostgreSQL has no U+0000 in a text and no row of an index above 2,704 bytes. What a
 //! provider sends and cannot be kept is an unreadable delivery, whose bytes stay; what
 //! people and programs say is refused. The providers know nothing of this.
 
 use super::LedgerError;
+use crate::money::LARGEST_MINOR;
 use crate::movement::{Fact, Reading, Subject};
 
 /// An id of anything, in bytes: Stripe, which says so, has at most 255 characters.
@@ -139,6 +140,9 @@ fn subject(about: &Subject) -> Result<(), String> {
 }
 
 fn fact(fact: &Fact) -> Result<(), String> {
+    if !(0..=LARGEST_MINOR).contains(&fact.amount) {
+        return Err("the amount is negative or too large".to_owned());
+    }
     id("the id of a movement", &fact.id)?;
     let keys = [&fact.product_key, &fact.category_key];
     { keys.into_iter().flatten() }.try_for_each(|key| id("a product's or category's key", key))

@@ -279,6 +279,16 @@ impl Bench {
         }
     }
 
+    /// Several that share one commit.
+    pub async fn deliver_together(&mut self, readings: Vec<(&str, Reading)>) {
+        let deliveries = readings.into_iter();
+        let deliveries = deliveries.map(|(source, reading)| self.delivery(source, reading));
+        let deliveries = deliveries.collect();
+        for recorded in self.ledger.record_all(deliveries).await {
+            recorded.unwrap();
+        }
+    }
+
     pub async fn deliver_to(&mut self, source: &str, reading: Reading) -> Recorded {
         let delivery = self.delivery(source, reading);
         self.ledger.record(delivery).await.unwrap()

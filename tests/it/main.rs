@@ -50,5 +50,6 @@ mod sim;
 mod tale;
 mod texts;
 mod tidy;
+mod together;
 mod upgrade;
 mod world;

@@ -6,6 +6,7 @@
 //! can be [asked ahead](Client::ask_ahead), so that their answers come in one. Not for
 //! use on a thread that drives other futures: it blocks.
 
+use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,16 +14,16 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Statement};
 
 use super::errors::{self, Fault, classify, of_opening};
 use super::place::Place;
-use super::statements::Statements;
-use super::wire::{Bound, Raw, bound};
+use super::statements::{Statements, type_of, type_of_many};
+use super::wire::{Bound, Raw, bound, bound_together};
 use super::{text, tls};
 use crate::ledger::LedgerError;
-use crate::ledger::sql::Value;
+use crate::ledger::sql::{Kind, Value};
 
 /// How long opening may take in all, with every host and the handshakes.
 const OPENING_MOST: Duration = Duration::from_secs(20);
@@ -98,11 +99,34 @@ impl Row {
 type Queued = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 type Asked = Pin<Box<dyn Future<Output = Result<Vec<tokio_postgres::Row>, Error>> + Send>>;
 
-/// A question that was sent already.
+/// A question: a statement and its values.
+type Question = (String, Vec<Bound>);
+
+/// Questions that were sent before their answers were wanted.
+#[derive(Default)]
 struct Ahead {
-    sql: String,
-    bound: Vec<Bound>,
-    answer: Asked,
+    /// Those without an answer yet, in the order in which they were sent.
+    asked: Vec<(Question, Asked)>,
+    told: HashMap<Question, Result<Arc<Vec<Row>>, Error>>,
+    /// Whether [`Client::glance`] had no answer since [`Client::answer_ahead`].
+    open: bool,
+}
+
+impl Ahead {
+    /// Takes in what was answered. Whoever waits for a later answer has to do so: the
+    /// connection reads no further than it can hand on.
+    fn take_in(&mut self, now: &mut Context<'_>) {
+        for (question, mut answer) in std::mem::take(&mut self.asked) {
+            match answer.as_mut().poll(now) {
+                Poll::Pending => self.asked.push((question, answer)),
+                Poll::Ready(told) => drop(self.told.insert(question, told.map(shared))),
+            }
+        }
+    }
+
+    fn is_asked(&self, question: &Question) -> bool {
+        self.asked.iter().any(|(it, _)| it == question)
+    }
 }
 
 /// Whose errors count.
@@ -121,14 +145,16 @@ pub(in crate::ledger) struct Client {
     client: Arc<tokio_postgres::Client>,
     statements: Statements,
     queued: Vec<Queued>,
-    /// Questions that were sent before their answers were wanted.
-    ahead: Vec<Ahead>,
+    ahead: Ahead,
     /// Whether a statement was queued since the last answer that heeded all.
     unheard: bool,
     /// Why the connection ended by itself, if it did.
     ended: Arc<Mutex<Option<Fault>>>,
     patience: Duration,
     lost: bool,
+    /// How often an answer was waited for.
+    #[cfg(test)]
+    pub(in crate::ledger) waits: usize,
 }
 
 impl Client {
@@ -165,15 +191,22 @@ impl Client {
             client,
             statements: Statements::default(),
             queued: Vec::new(),
-            ahead: Vec::new(),
+            ahead: Ahead::default(),
             unheard: false,
             ended,
             patience: Duration::from_millis(limits.statement_ms.saturating_add(ANSWER_MARGIN_MS)),
             lost: false,
+            #[cfg(test)]
+            waits: 0,
         };
+        // Every statement is written for an index. A table that is still small, or of which
+        // nothing is known yet, is read as a whole else, and that plan is kept as it grows.
+        // What the plan then seems to cost would have the server compile it.
         opened.batch(&format!(
             "SET statement_timeout = {}; SET lock_timeout = {}; \
-             SET idle_in_transaction_session_timeout = {}",
+             SET idle_in_transaction_session_timeout = {}; \
+             SELECT set_config(name, 'off', false) FROM pg_settings \
+             WHERE name IN ('enable_seqscan', 'jit')",
             limits.statement_ms, limits.lock_ms, limits.idle_in_transaction_ms
         ))?;
         Ok(opened)
@@ -216,15 +249,27 @@ impl Client {
         &mut self,
         sql: &str,
         values: &[Value<'_>],
-    ) -> Result<Vec<Row>, LedgerError> {
+    ) -> Result<Arc<Vec<Row>>, LedgerError> {
         let (statement, bound) = self.ready(sql, values)?;
-        let sent = |it: &Ahead| it.sql == sql && it.bound == bound;
-        let answer = match self.ahead.iter().position(sent) {
-            Some(at) => self.ahead.swap_remove(at).answer,
-            None => self.asking(statement, bound),
-        };
-        let found = self.wait(answer, Heed::All)?;
-        Ok(found.into_iter().map(Row).collect())
+        if self.ahead.asked.is_empty() && self.ahead.told.is_empty() {
+            let found = self.wait(self.asking(statement, bound), Heed::All)?;
+            return Ok(shared(found));
+        }
+        let question = (sql.to_owned(), bound);
+        if self.ahead.is_asked(&question) {
+            self.wait_for_all()?;
+        }
+        match self.ahead.told.remove(&question) {
+            None => {
+                let found = self.wait(self.asking(statement, question.1), Heed::All)?;
+                Ok(shared(found))
+            }
+            Some(Err(error)) => Err(self.told(&error).into()),
+            Some(Ok(rows)) => {
+                self.ahead.told.insert(question, Ok(Arc::clone(&rows)));
+                Ok(rows)
+            }
+        }
     }
 
     /// Sends a question whose answer [`Client::query`] will be asked for in a moment, so
@@ -238,26 +283,53 @@ impl Client {
         sql: &str,
         values: &[Value<'_>],
     ) -> Result<(), LedgerError> {
+        self.glance(sql, values).map(|_| ())
+    }
+
+    /// The answer to a question, where it was told already; else the question is sent.
+    ///
+    /// # Errors
+    /// As [`Client::queue`].
+    pub(in crate::ledger) fn glance(
+        &mut self,
+        sql: &str,
+        values: &[Value<'_>],
+    ) -> Result<Option<Arc<Vec<Row>>>, LedgerError> {
         let (statement, bound) = self.ready(sql, values)?;
-        if self
-            .ahead
-            .iter()
-            .any(|it| it.sql == sql && it.bound == bound)
-        {
-            return Ok(());
+        let question = (sql.to_owned(), bound);
+        if let Some(Ok(rows)) = self.ahead.told.get(&question) {
+            return Ok(Some(Arc::clone(rows)));
         }
-        let answer = begun(self.asking(statement, bound.clone()));
-        self.ahead.push(Ahead {
-            sql: sql.to_owned(),
-            bound,
-            answer,
-        });
-        Ok(())
+        self.ahead.open = true;
+        if !self.ahead.is_asked(&question) {
+            let answer = begun(self.asking(statement, question.1.clone()));
+            self.ahead.asked.push((question, answer));
+        }
+        Ok(None)
+    }
+
+    /// Waits for the answers to all questions that were sent. False where none was
+    /// missing since the last time.
+    ///
+    /// # Errors
+    /// As [`Client::query`], of what was queued; a question's own is told to who asks it.
+    pub(in crate::ledger) fn answer_ahead(&mut self) -> Result<bool, LedgerError> {
+        if !std::mem::take(&mut self.ahead.open) {
+            return Ok(false);
+        }
+        self.wait_for_all()?;
+        Ok(true)
+    }
+
+    fn wait_for_all(&mut self) -> Result<(), Fault> {
+        // What was asked before this is answered before it.
+        let client = Arc::clone(&self.client);
+        self.wait(async move { client.batch_execute("").await }, Heed::All)
     }
 
     /// Forgets what was asked ahead, because it may be otherwise from here on.
     pub(in crate::ledger) fn forget_ahead(&mut self) {
-        self.ahead.clear();
+        self.ahead = Ahead::default();
     }
 
     fn asking(&self, statement: Statement, bound: Vec<Bound>) -> Asked {
@@ -297,6 +369,32 @@ impl Client {
         values: &[Value<'_>],
     ) -> Result<(), LedgerError> {
         let (statement, bound) = self.ready(sql, values)?;
+        self.queue_ready(statement, bound)
+    }
+
+    /// As [`Client::queue`], for a statement whose parameters are columns: each is many
+    /// values of one kind.
+    ///
+    /// # Errors
+    /// As [`Client::queue`].
+    pub(in crate::ledger) fn queue_columns(
+        &mut self,
+        sql: &str,
+        columns: &[(Kind, Vec<Value<'_>>)],
+    ) -> Result<(), LedgerError> {
+        let types: Vec<_> = columns
+            .iter()
+            .map(|(kind, _)| Some(type_of_many(*kind)))
+            .collect();
+        let statement = self.statement(sql, &types)?;
+        let each = columns.iter().zip(statement.params());
+        let bound: Result<_, LedgerError> = each
+            .map(|((_, values), wanted)| bound_together(values, wanted))
+            .collect();
+        self.queue_ready(statement, bound?)
+    }
+
+    fn queue_ready(&mut self, statement: Statement, bound: Vec<Bound>) -> Result<(), LedgerError> {
         let client = Arc::clone(&self.client);
         self.forget_ahead();
         self.unheard = true;
@@ -349,26 +447,32 @@ impl Client {
 
     /// The statement, prepared for values of these kinds, and the values for it.
     fn ready(&mut self, sql: &str, values: &[Value<'_>]) -> Result<(Statement, Vec<Bound>), Fault> {
-        let statement = match self.statements.known(sql, values) {
-            Some(statement) => statement,
-            None => self.prepare(sql, values)?,
-        };
-        let wanted = statement.params();
-        if wanted.len() != values.len() {
-            let why = format!(
-                "the ledger refused a statement: it takes {} values and was given {}",
-                wanted.len(),
-                values.len()
-            );
-            return Err(LedgerError::Unusable(why).into());
-        }
-        let each = values.iter().zip(wanted);
+        let types: Vec<_> = values.iter().map(type_of).collect();
+        let statement = self.statement(sql, &types)?;
+        let each = values.iter().zip(statement.params());
         let bound: Result<_, LedgerError> = each.map(|(value, kind)| bound(*value, kind)).collect();
         Ok((statement, bound?))
     }
 
-    fn prepare(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Statement, Fault> {
-        let kinds = self.statements.kinds(sql, values);
+    /// The statement, prepared for parameters of these types.
+    fn statement(&mut self, sql: &str, types: &[Option<Type>]) -> Result<Statement, Fault> {
+        let statement = match self.statements.known(sql, types) {
+            Some(statement) => statement,
+            None => self.prepare(sql, types)?,
+        };
+        let wanted = statement.params().len();
+        if wanted != types.len() {
+            let why = format!(
+                "the ledger refused a statement: it takes {wanted} values and was given {}",
+                types.len()
+            );
+            return Err(LedgerError::Unusable(why).into());
+        }
+        Ok(statement)
+    }
+
+    fn prepare(&mut self, sql: &str, types: &[Option<Type>]) -> Result<Statement, Fault> {
+        let kinds = self.statements.kinds(sql, types);
         let written = text::translated(sql).into_owned();
         let (client, asked) = (Arc::clone(&self.client), kinds.clone());
         let statement = self.wait(
@@ -393,25 +497,40 @@ impl Client {
         own: impl Future<Output = Result<T, Error>>,
         heed: Heed,
     ) -> Result<T, Fault> {
-        let queued = std::mem::take(&mut self.queued);
+        let mut queued = std::mem::take(&mut self.queued);
         self.unheard = false;
+        #[cfg(test)]
+        {
+            self.waits += 1;
+        }
         let Some(runtime) = self.runtime.as_ref().filter(|_| !self.lost) else {
             return Err(errors::lost());
         };
+        let ahead = &mut self.ahead;
         let answers = async {
             let mut own = pin!(own);
+            let (mut answer, mut failed) = (None, None);
             // It is sent behind what is queued before any answer is waited for.
-            let at_once = poll_fn(|now| Poll::Ready(own.as_mut().poll(now))).await;
-            let mut failed = None;
-            for one in queued {
-                if let Err(error) = one.await {
-                    failed.get_or_insert(error);
+            let answer = poll_fn(|now| {
+                if answer.is_none()
+                    && let Poll::Ready(told) = own.as_mut().poll(now)
+                {
+                    answer = Some(told);
                 }
-            }
-            let answer = match at_once {
-                Poll::Ready(answer) => answer,
-                Poll::Pending => own.await,
-            };
+                queued.retain_mut(|one| match one.as_mut().poll(now) {
+                    Poll::Pending => true,
+                    Poll::Ready(told) => {
+                        failed = failed.take().or(told.err());
+                        false
+                    }
+                });
+                ahead.take_in(now);
+                match queued.is_empty() {
+                    true => answer.take().map_or(Poll::Pending, Poll::Ready),
+                    false => Poll::Pending,
+                }
+            })
+            .await;
             match failed {
                 Some(error) if heed == Heed::All => Err(error),
                 _ => answer,
@@ -465,6 +584,10 @@ fn begun<T: Send + 'static>(
         Poll::Ready(done) => Box::pin(async move { done }),
         Poll::Pending => asked,
     }
+}
+
+fn shared(rows: Vec<tokio_postgres::Row>) -> Arc<Vec<Row>> {
+    Arc::new(rows.into_iter().map(Row).collect())
 }
 
 fn parameters(bound: &[Bound]) -> Vec<&(dyn ToSql + Sync)> {

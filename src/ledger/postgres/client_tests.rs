@@ -421,6 +421,6 @@ fn a_statement_is_planned_anew_as_its_table_grows() {
             prepared.push(last);
         }
     }
-    assert_eq!(prepared.len(), 3, "after 100 and after 800 uses");
+    assert_eq!(prepared.len(), 4, "after 10, 100 and 1,000 uses");
     assert_eq!(one(&mut client, names, &[]), 1, "the older ones are gone");
 }

@@ -53,7 +53,7 @@ const VERSION: &str = "SELECT value FROM meta WHERE name = 'version'";
 /// Refuses a server on which an answer would promise more than is kept.
 pub(in crate::ledger) fn look_at_server(client: &mut Client) -> Result<(), LedgerError> {
     let mut settings = Vec::new();
-    for row in client.query(SETTINGS, &[])? {
+    for row in client.query(SETTINGS, &[])?.iter() {
         if let (Value::Text(name), Value::Text(setting)) = (row.value(0)?, row.value(1)?) {
             settings.push((name.to_owned(), setting.to_owned()));
         }
@@ -181,7 +181,7 @@ pub(in crate::ledger) fn is_there(client: &mut Client) -> Result<bool, LedgerErr
 /// How many versions the database has had; holds the writer's row where there is one.
 fn version(client: &mut Client) -> Result<i64, Fault> {
     let mut tables = Vec::new();
-    for row in client.query(RELATIONS, &[])? {
+    for row in client.query(RELATIONS, &[])?.iter() {
         if let (Value::Text(name), Value::Int(is_table)) = (row.value(0)?, row.value(1)?) {
             tables.push((name.to_owned(), is_table == 1));
         }

@@ -13,8 +13,8 @@ use crate::ledger::sql::{Kind, Value};
 /// After how many uses a statement is prepared anew, and how many times as many the next
 /// time: a server plans it for the tables as they are then, and for one that was empty it
 /// may choose an index that reads all of what came since.
-const RENEWED_AFTER: u64 = 100;
-const RENEWED_TIMES: u64 = 8;
+const RENEWED_AFTER: u64 = 10;
+const RENEWED_TIMES: u64 = 10;
 
 /// Prepared statements kept per connection; there are hardly more in the source.
 const KEPT_MOST: usize = 512;
@@ -36,12 +36,14 @@ struct Kept {
 }
 
 impl Statements {
-    /// The statement of `sql`, where it was prepared for values of these kinds.
-    pub(super) fn known(&mut self, sql: &str, values: &[Value<'_>]) -> Option<Statement> {
+    /// The statement of `sql`, where it was prepared for values of these types; one that
+    /// could be of any fits each.
+    pub(super) fn known(&mut self, sql: &str, types: &[Option<Type>]) -> Option<Statement> {
         self.uses += 1;
         let kept = self.kept.get_mut(sql)?;
-        let fit = |(value, kind): (&Value<'_>, &Type)| kind_of(value).is_none_or(|it| it == *kind);
-        let fits = kept.kinds.len() == values.len() && values.iter().zip(&kept.kinds).all(fit);
+        let fit =
+            |(given, kind): (&Option<Type>, &Type)| given.as_ref().is_none_or(|it| it == kind);
+        let fits = kept.kinds.len() == types.len() && types.iter().zip(&kept.kinds).all(fit);
         kept.times += 1;
         if !fits || kept.times >= kept.renewed_at {
             return None;
@@ -51,11 +53,11 @@ impl Statements {
     }
 
     /// The types to prepare `sql` with: of these values, or as known from others.
-    pub(super) fn kinds(&self, sql: &str, values: &[Value<'_>]) -> Vec<Type> {
+    pub(super) fn kinds(&self, sql: &str, types: &[Option<Type>]) -> Vec<Type> {
         let before = self.kept.get(sql).map(|kept| kept.kinds.as_slice());
         let known = |at: usize| before.and_then(|kinds| kinds.get(at)).cloned();
-        let kinds = values.iter().enumerate().map(|(at, value)| {
-            let kind = kind_of(value).or_else(|| known(at));
+        let kinds = types.iter().enumerate().map(|(at, given)| {
+            let kind = given.clone().or_else(|| known(at));
             kind.unwrap_or(Type::UNKNOWN)
         });
         kinds.collect()
@@ -98,11 +100,21 @@ impl Statements {
     pub(super) const MOST: usize = KEPT_MOST;
 }
 
-fn kind_of(value: &Value<'_>) -> Option<Type> {
+/// The type of a value, where it is of one.
+pub(super) fn type_of(value: &Value<'_>) -> Option<Type> {
     match value {
         Value::Null => None,
         Value::Int(_) | Value::Absent(Kind::Int) => Some(Type::INT8),
         Value::Text(_) | Value::Absent(Kind::Text) => Some(Type::TEXT),
         Value::Blob(_) | Value::Absent(Kind::Blob) => Some(Type::BYTEA),
+    }
+}
+
+/// The type of many values of one kind.
+pub(super) fn type_of_many(kind: Kind) -> Type {
+    match kind {
+        Kind::Int => Type::INT8_ARRAY,
+        Kind::Text => Type::TEXT_ARRAY,
+        Kind::Blob => Type::BYTEA_ARRAY,
     }
 }

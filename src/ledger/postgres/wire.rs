@@ -9,7 +9,7 @@ use std::error::Error;
 use std::fmt;
 
 use tokio_postgres::types::private::BytesMut;
-use tokio_postgres::types::{FromSql, IsNull, ToSql, Type};
+use tokio_postgres::types::{FromSql, IsNull, Kind, ToSql, Type};
 
 use crate::ledger::LedgerError;
 use crate::ledger::sql::Value;
@@ -24,9 +24,12 @@ const NUMERIC_BELOW_ZERO: u16 = 0x4000;
 /// More digits before the point do not fit into 64 bits.
 const NUMERIC_WEIGHT_MOST: usize = 5;
 
-/// A value that is ready to be sent. It does not print what it holds.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Bound(Option<Vec<u8>>);
+/// A value that is ready to be sent, or many of one kind. It does not print what it holds.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) enum Bound {
+    One(Option<Vec<u8>>),
+    Many(Vec<Bound>),
+}
 
 impl fmt::Debug for Bound {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -37,7 +40,7 @@ impl fmt::Debug for Bound {
 /// The value as a parameter of the type `wanted`.
 pub(super) fn bound(value: Value<'_>, wanted: &Type) -> Result<Bound, LedgerError> {
     let bytes = match value {
-        Value::Null | Value::Absent(_) => return Ok(Bound(None)),
+        Value::Null | Value::Absent(_) => return Ok(Bound::One(None)),
         Value::Int(number) => integer(number, wanted)?,
         Value::Text(text) if is_text(wanted) => {
             if text.contains('\0') {
@@ -51,7 +54,16 @@ pub(super) fn bound(value: Value<'_>, wanted: &Type) -> Result<Bound, LedgerErro
         Value::Text(_) => return Err(unfit("a text", wanted)),
         Value::Blob(_) => return Err(unfit("bytes", wanted)),
     };
-    Ok(Bound(Some(bytes)))
+    Ok(Bound::One(Some(bytes)))
+}
+
+/// The values as one parameter of the type `wanted`, which is one of many.
+pub(super) fn bound_together(values: &[Value<'_>], wanted: &Type) -> Result<Bound, LedgerError> {
+    let Kind::Array(member) = wanted.kind() else {
+        return Err(unfit("many values", wanted));
+    };
+    let each: Result<_, LedgerError> = values.iter().map(|it| bound(*it, member)).collect();
+    Ok(Bound::Many(each?))
 }
 
 fn unfit(what: &str, wanted: &Type) -> LedgerError {
@@ -110,12 +122,19 @@ fn is_text(wanted: &Type) -> bool {
 }
 
 impl ToSql for Bound {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        let Some(bytes) = &self.0 else {
-            return Ok(IsNull::Yes);
-        };
-        out.extend_from_slice(bytes);
-        Ok(IsNull::No)
+    fn to_sql(
+        &self,
+        wanted: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        match self {
+            Bound::One(None) => Ok(IsNull::Yes),
+            Bound::One(Some(bytes)) => {
+                out.extend_from_slice(bytes);
+                Ok(IsNull::No)
+            }
+            Bound::Many(each) => each.to_sql(wanted, out),
+        }
     }
 
     // The type was looked at when the value was bound.

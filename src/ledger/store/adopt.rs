@@ -480,11 +480,7 @@ impl Tx<'_> {
         place: Place<'_>,
         payment_id: &str,
     ) -> Result<Option<i64>, LedgerError> {
-        let name = destination::name_in_key(place.source, payment_id);
-        if name == payment_id {
-            return Ok(None);
-        }
-        let found = self.payment_named(place.source_row, &name)?;
+        let found = self.adopted_as(place, payment_id)?;
         if let Some(payment) = found {
             self.queue(
                 "UPDATE payments SET payment_id = ?2 WHERE payment = ?1",
@@ -492,6 +488,19 @@ impl Tx<'_> {
             )?;
         }
         Ok(found)
+    }
+
+    /// The same payment, which keeps the name that it has.
+    pub(super) fn adopted_as(
+        &self,
+        place: Place<'_>,
+        payment_id: &str,
+    ) -> Result<Option<i64>, LedgerError> {
+        let name = destination::name_in_key(place.source, payment_id);
+        match name == payment_id {
+            true => Ok(None),
+            false => self.payment_named(place.source_row, &name),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::ledger::sql::{Row as SqlRow, params};
 
-use super::record::{Origin, Place};
+use super::record::{Arrival, Origin, Place};
 use super::stand::Folded;
 use super::tx::{PaymentRow, Tx};
 use super::{LedgerError, Store};
@@ -246,7 +246,8 @@ impl Tx<'_> {
         let mut woke = false;
         match answer {
             Answer::Told(delivery) => {
-                let recorded: Recorded = self.record(delivery)?;
+                let arrival = Arrival::of(delivery.as_ref().clone());
+                let recorded: Recorded = self.record(&arrival)?;
                 woke |= recorded.woke;
                 let (state, outcome) = match &delivery.reading {
                     Err(why) => ("failed", format!("its answer could not be read: {why}")),

@@ -11,6 +11,7 @@ mod adopt;
 mod batch;
 mod begin;
 mod carry;
+mod command;
 mod commission;
 mod compare;
 mod condense;
@@ -21,6 +22,7 @@ mod export;
 mod home;
 mod imports;
 mod inquire;
+mod insert;
 mod links;
 mod list;
 mod mirror;
@@ -51,6 +53,7 @@ mod story;
 mod strangers;
 mod tables;
 mod tally;
+mod together;
 mod trend;
 mod tx;
 mod unattributed;
@@ -66,12 +69,13 @@ use super::sqlite::schema;
 use super::{AllTerms, LedgerError, Opening};
 use crate::day::Zone;
 use crate::time::{Clock, Time};
+use command::Sort;
 use home::{Home, Link};
 pub(super) use moving::{copy as copy_between, give_up as give_up_move};
 use presence::Presence;
 use tokio::sync::Semaphore;
 use tx::Tx;
-use writer::{Sort, Writer};
+use writer::Writer;
 
 /// Connections to a server that read at a time: a few of the hundred that it usually
 /// has for all replicas.
@@ -202,14 +206,6 @@ impl Store {
         verb: impl FnOnce(&Tx<'_>) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
         self.writer.run(Sort::Short, verb).await
-    }
-
-    /// The same for a delivery, which commits are counted by.
-    async fn write_delivery<T: Send + 'static>(
-        &self,
-        verb: impl FnOnce(&Tx<'_>) -> Result<T, LedgerError> + Send + 'static,
-    ) -> Result<T, LedgerError> {
-        self.writer.run(Sort::Delivery, verb).await
     }
 
     /// The same in a transaction of its own, for what writes very much.

@@ -1,5 +1,5 @@
-//! Payments that nobody told of before: folded in memory from all that a delivery or a
-//! file says of them, by the same code, and written once as they stand.
+//! Payments that nobody told of before: folded in memory from all that deliveries or a
+//! file say of them, by the same code, and written once as they stand, many together.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -7,13 +7,12 @@ use crate::ledger::sql::{ToValue, params};
 
 use super::LedgerError;
 use super::days;
-use super::record::{Origin, Place, parts_of};
-use super::rows::{Desk, Group};
-use super::rows_told::Recorded;
-use super::stand::{Folded, NOBODY};
+use super::insert::kinds::{Int, Text};
+use super::insert::{Insert, values};
+use super::record::{FACTS, Origin, Place, fact_values, parts_of};
+use super::stand::{Folded, NOBODY, STANDINGS};
 use super::tx::{NAMED, PaymentRow, Tx};
 use crate::ledger::book::{Book, SourceTerms, State};
-use crate::ledger::rows::StatedRow;
 use crate::movement::{Alias, Clue, Fact, Reading, Scope, Subject};
 use crate::position::Doubt;
 use crate::time::Time;
@@ -32,20 +31,20 @@ const CONCERNS_OTHERS: &str = "SELECT
 /// The kind of alias by which a billing system names another provider's money.
 pub(super) const GATEWAY: &str = "gateway";
 
-/// What the new payments of a batch leave for its end.
-#[derive(Default)]
-pub(super) struct Newcomers<'r> {
-    /// Their ids of money: a second payment with one of them is no newcomer.
-    money: HashSet<(&'r str, &'r str, &'r Scope)>,
-    /// Their aliases, to be written in the order of their key.
-    aliases: Vec<(&'r Alias, &'r Scope, i64)>,
-    /// What they bring into the roll-ups.
-    days: days::Changes,
+/// A payment that nobody told of before, as what is said of it makes it stand.
+pub(super) struct Newcomer<'r> {
+    place: Place<'r>,
+    told: Told<'r>,
+    pub folded: Folded,
 }
 
-impl<'r> Newcomers<'r> {
-    /// True where one of them is the same money.
-    pub(super) fn concern<'a>(
+/// The ids of money of new payments: a second payment with one of them is no newcomer.
+#[derive(Default)]
+pub(super) struct Money<'r>(HashSet<(&'r str, &'r str, &'r Scope)>);
+
+impl<'r> Money<'r> {
+    /// True where one of the aliases is of this money.
+    pub(super) fn has<'a>(
         &self,
         scope: &'a Scope,
         mut aliases: impl Iterator<Item = &'a Alias>,
@@ -53,17 +52,40 @@ impl<'r> Newcomers<'r> {
     where
         'r: 'a,
     {
-        let money: &HashSet<(&'a str, &'a str, &'a Scope)> = &self.money;
+        let money: &HashSet<(&'a str, &'a str, &'a Scope)> = &self.0;
         aliases.any(|it| money.contains(&(it.id.as_str(), it.kind.as_str(), scope)))
     }
 
-    fn add(&mut self, payment: i64, alias: &'r Alias, scope: &'r Scope) {
-        if alias.money {
-            self.money.insert((&alias.id, &alias.kind, scope));
-        }
-        self.aliases.push((alias, scope, payment));
+    pub(super) fn add(&mut self, newcomer: &Newcomer<'r>) {
+        let scope = newcomer.place.scope;
+        let aliases = newcomer.told.aliases.iter().filter(|it| it.money);
+        let money = aliases.map(|it| (it.id.as_str(), it.kind.as_str(), scope));
+        self.0.extend(money);
     }
 }
+
+/// What the new payments of a batch leave for its end.
+#[derive(Default)]
+pub(super) struct Newcomers<'r> {
+    /// Of those that are written.
+    pub money: Money<'r>,
+    /// Their aliases, to be written in the order of their key.
+    aliases: Vec<(&'r Alias, Place<'r>, i64)>,
+    /// What they bring into the roll-ups.
+    days: days::Changes,
+}
+
+/// How clues get into their table; and aliases, where another source may have told of
+/// the same.
+const CLUES: Insert = Insert {
+    one: "INSERT INTO clues (payment, field, value, version) VALUES (?1, ?2, ?3, ?4)",
+    kinds: &[Int, Text, Text, Int],
+};
+const ALIASES: Insert = Insert {
+    one: "INSERT INTO aliases (provider, scope, kind, id, payment, money)
+          VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+    kinds: &[Text, Text, Text, Text, Int, Int],
+};
 
 impl Tx<'_> {
     /// Whether nobody told of a payment before, and nothing else that anybody told of
@@ -80,7 +102,7 @@ impl Tx<'_> {
         })?;
         let named = self.payment_named(place.source_row, payment_id)?;
         Ok(named.is_none()
-            && self.adopted_payment(place, payment_id)?.is_none()
+            && self.adopted_as(place, payment_id)?.is_none()
             && !self.concerns_others(place, aliases)?)
     }
 
@@ -113,80 +135,59 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Records a document about one payment that nobody told of before. True where it
-    /// became due.
-    pub(super) fn record_newcomer(
+    /// What documents say of a payment that nobody told of before, and where it stands by
+    /// them; for each of them whether it is news.
+    pub(super) fn newcomer<'r>(
         &self,
-        place: Place<'_>,
+        place: Place<'r>,
         payment_id: &str,
-        reading: &Reading,
-        origin: Origin<'_>,
-    ) -> Result<bool, LedgerError> {
+        said: impl Iterator<Item = Said<'r>>,
+        history: bool,
+    ) -> Result<(Newcomer<'r>, Vec<bool>), LedgerError> {
         let terms = self.terms(place.source)?;
         let mut told = Told::default();
-        told.add(terms, origin.said_at, 0, reading);
-        let folded = self.stood_new(place, payment_id, &told, false)?;
-        let mut days = days::Changes::default();
-        let payment = self.insert_new(place, (&folded, &told), &mut days)?;
-        for (fact, _) in &told.facts {
-            self.add_fact(payment, fact, origin, None)?;
-        }
-        for alias in &told.aliases {
-            self.insert_alias(place.source, (alias, place.scope, payment))?;
-        }
-        self.change(&days)?;
-        match wants_more(&folded, terms) {
-            true => Ok(self.fold(payment)?.standing.state == State::Due),
-            false => Ok(folded.standing.state == State::Due),
-        }
+        let news = said.map(|it| told.add(terms, it)).collect();
+        let folded = self.stood_new(place, payment_id, &told, history)?;
+        let newcomer = Newcomer {
+            place,
+            told,
+            folded,
+        };
+        Ok((newcomer, news))
     }
 
-    /// A payment of a file that nobody told of before: all that is known of it stands
-    /// in these rows.
-    pub(super) fn new_payment<'r>(
+    /// Writes new payments under these numbers, and leaves the rest for
+    /// [`Tx::finish`]. `origin` is that of a document about the newcomer at a place, both
+    /// from 0 on.
+    pub(super) fn write_newcomers<'r, 'o>(
         &self,
-        desk: &Desk<'_>,
-        (group, rows): (&Group<'_>, &[&'r StatedRow]),
-        newcomers: &mut Newcomers<'r>,
-        batch: &mut Recorded,
+        fresh: &[Newcomer<'r>],
+        numbers: &[i64],
+        origin: impl Fn(usize, usize) -> Origin<'o>,
+        left: &mut Newcomers<'r>,
     ) -> Result<(), LedgerError> {
-        let terms = self.terms(&desk.from.source)?;
-        let mut told = Told::default();
-        for index in &group.rows {
-            let (line, reading) = rows[*index];
-            batch.ways[*index].news = told.add(terms, self.now, *line, reading);
-        }
-        let (_, first) = rows[group.rows[0]];
-        let place = desk.place(first);
-        let history = desk.from.no_forward;
-        let folded = self.stood_new(place, group.payment_id, &told, history)?;
-        let payment = self.insert_new(place, (&folded, &told), &mut newcomers.days)?;
-        for (fact, line) in &told.facts {
-            let said_by = desk.said_by(*line);
-            let origin = Origin {
-                delivery: None,
-                said_by: Some(&said_by),
-                said_at: self.now,
-            };
-            self.add_fact(payment, fact, origin, None)?;
-        }
-        if history {
-            self.record_history(payment, desk)?;
-        }
-        for alias in &told.aliases {
-            newcomers.add(payment, alias, &first.scope);
-        }
-        for index in &group.rows {
-            batch.ways[*index].payment = Some(payment);
-        }
-        match wants_more(&folded, terms) {
-            true => {
-                batch.fresh.insert(payment);
-                batch.touched.insert(payment);
+        let (mut payments, mut facts, mut clues) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, (newcomer, payment)) in fresh.iter().zip(numbers).enumerate() {
+            let Newcomer {
+                place,
+                told,
+                folded,
+            } = newcomer;
+            let booked = self.book_new(folded, &mut left.days)?;
+            payments.push(self.standing_values(*payment, folded, place.lane, booked.as_deref())?);
+            for (fact, document) in &told.facts {
+                facts.push(fact_values(*payment, fact, origin(at, *document), None)?);
             }
-            false => batch.count(payment, None, &folded),
+            for (field, (version, value)) in &told.clues {
+                clues.push(values(params![payment, field, value, version])?);
+            }
+            let aliases = told.aliases.iter().map(|it| (*it, *place, *payment));
+            left.aliases.extend(aliases);
+            left.money.add(newcomer);
         }
-        Ok(())
+        self.insert_all(&STANDINGS, &payments)?;
+        self.insert_all(&CLUES, &clues)?;
+        self.insert_all(&FACTS, &facts)
     }
 
     /// Where a payment stands of which nothing is known but this.
@@ -231,67 +232,36 @@ impl Tx<'_> {
         self.stood(row, book)
     }
 
-    /// Makes its row and those of its clues; answers its number.
-    fn insert_new(
-        &self,
-        place: Place<'_>,
-        (folded, told): (&Folded, &Told<'_>),
-        days: &mut days::Changes,
-    ) -> Result<i64, LedgerError> {
-        let booked = self.book_new(folded, days)?;
-        let payment = self.insert_standing(folded, place.lane, booked.as_deref())?;
-        for (field, (version, value)) in &told.clues {
-            self.queue(
-                "INSERT INTO clues (payment, field, value, version) VALUES (?1, ?2, ?3, ?4)",
-                params![payment, field, value, version],
-            )?;
-        }
-        Ok(payment)
-    }
-
-    fn insert_alias(
-        &self,
-        source: &str,
-        (alias, scope, payment): (&Alias, &Scope, i64),
-    ) -> Result<(), LedgerError> {
-        self.queue(
-            "INSERT INTO aliases (provider, scope, kind, id, payment, money)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
-            params![
-                self.terms(source)?.provider,
-                scope.word(),
+    /// Writes what the new payments of a batch left for its end.
+    pub(super) fn finish(&self, mut left: Newcomers<'_>) -> Result<(), LedgerError> {
+        left.aliases
+            .sort_by(|(a, ..), (b, ..)| (&a.id, &a.kind).cmp(&(&b.id, &b.kind)));
+        let rows = left.aliases.iter().map(|(alias, place, payment)| {
+            values(params![
+                self.terms(place.source)?.provider,
+                place.scope.word(),
                 alias.kind,
                 alias.id,
                 payment,
                 alias.money
-            ],
-        )
-    }
-
-    /// Writes what the new payments of a batch left for its end.
-    pub(super) fn finish(
-        &self,
-        desk: &Desk<'_>,
-        mut newcomers: Newcomers<'_>,
-    ) -> Result<(), LedgerError> {
-        newcomers
-            .aliases
-            .sort_by(|(a, ..), (b, ..)| (&a.id, &a.kind).cmp(&(&b.id, &b.kind)));
-        for alias in newcomers.aliases {
-            self.insert_alias(&desk.from.source, alias)?;
-        }
-        self.change(&newcomers.days)
+            ])
+        });
+        let rows: Result<Vec<_>, LedgerError> = rows.collect();
+        self.insert_all(&ALIASES, &rows?)?;
+        self.change(&left.days)
     }
 }
 
-/// Whether only a fold does what is left to do: it asks the provider, and looks for what
-/// a lost ledger may have posted of money that went back.
-fn wants_more(folded: &Folded, terms: &SourceTerms) -> bool {
-    let standing = &folded.standing;
-    let doubtful = standing.position.doubt == Some(Doubt::Unlisted);
-    let unfinished = doubtful || standing.state == State::Unattributed;
-    let asks = unfinished && !terms.asks.is_empty();
-    asks || standing.state == State::Settled
+impl Newcomer<'_> {
+    /// Whether only a fold does what is left to do: it asks the provider, and looks for
+    /// what a lost ledger may have posted of money that went back.
+    pub(super) fn wants_more(&self, terms: &SourceTerms) -> bool {
+        let standing = &self.folded.standing;
+        let doubtful = standing.position.doubt == Some(Doubt::Unlisted);
+        let unfinished = doubtful || standing.state == State::Unattributed;
+        let asks = unfinished && !terms.asks.is_empty();
+        asks || standing.state == State::Settled
+    }
 }
 
 /// The payment that a document is about, where it is about one and about nothing else
@@ -318,18 +288,28 @@ pub(super) fn about_one(reading: &Reading) -> Option<&str> {
     named.all(|id| id == Some(first)).then_some(first)
 }
 
+/// A document that says something of a new payment.
+#[derive(Clone, Copy)]
+pub(super) struct Said<'r> {
+    pub reading: &'r Reading,
+    pub at: Time,
+}
+
 /// All that is said of a new payment, each thing once.
 #[derive(Default)]
 struct Told<'r> {
-    /// Facts, each with the line of the file that stated it first.
-    facts: Vec<(Fact, u64)>,
+    /// Facts, each with the document that stated it first, from 0 on.
+    facts: Vec<(Fact, usize)>,
+    /// How many documents said something.
+    documents: usize,
     clues: BTreeMap<String, (i64, String)>,
     aliases: BTreeSet<&'r Alias>,
 }
 
 impl<'r> Told<'r> {
     /// True where this says something that what came before it did not.
-    fn add(&mut self, terms: &SourceTerms, said_at: Time, line: u64, reading: &'r Reading) -> bool {
+    fn add(&mut self, terms: &SourceTerms, said: Said<'r>) -> bool {
+        let Said { reading, at } = said;
         let mut news = false;
         for alias in &reading.aliases {
             news |= self.aliases.insert(alias);
@@ -342,12 +322,13 @@ impl<'r> Told<'r> {
         }
         for movement in &reading.movements {
             let mut fact = movement.fact.clone();
-            fact.at = fact.at.known_or(said_at);
+            fact.at = fact.at.known_or(at);
             if !self.facts.iter().any(|(known, _)| *known == fact) {
-                self.facts.push((fact, line));
+                self.facts.push((fact, self.documents));
                 news = true;
             }
         }
+        self.documents += 1;
         news
     }
 

@@ -2,16 +2,18 @@
 //! the payments they touch, in one transaction.
 //!
 //! The order of arrival decides nothing here: facts and clues compare versions,
-//! and every payment touched is folded again from all that is known of it. One that
-//! nobody told of before takes a shorter way to the same rows (`newcomers`).
+//! and every payment touched is folded again from all that is known of it. Most
+//! deliveries are no concern of any other, and go a shorter way to the same rows
+//! (`together`).
 
 use std::collections::BTreeSet;
 
-use crate::ledger::sql::params;
+use crate::ledger::sql::{params, unexpected};
 use sha2::{Digest, Sha256};
 
+use super::insert::kinds::{Blob, Int, Text};
+use super::insert::{Insert, Values, values};
 use super::links::part_of;
-use super::newcomers::about_one;
 use super::tx::{Tx, word_of};
 use super::{LedgerError, Store};
 use crate::ledger::book::State;
@@ -23,17 +25,119 @@ use crate::time::Time;
 
 /// Hex digits that tell two deliveries of one id apart when people name them.
 const DIFFERS_DIGITS: usize = 8;
+/// And those of the id of a delivery that names none.
+const BODY_DIGITS: usize = 32;
 
 impl Store {
-    /// As [`crate::ledger::Ledger::record`].
+    /// As [`crate::ledger::Ledger::record_all`].
     pub(in crate::ledger) async fn record(
         &self,
-        mut delivery: Delivery,
-    ) -> Result<Recorded, LedgerError> {
-        delivery.reading = keepable(delivery.reading);
-        self.write_delivery(move |tx| tx.record(&delivery)).await
+        deliveries: Vec<Delivery>,
+    ) -> Vec<Result<Recorded, LedgerError>> {
+        let arrivals = deliveries.into_iter().map(Arrival::of).collect();
+        self.writer.record(arrivals).await
     }
 }
+
+/// A delivery with what it is known by.
+pub(super) struct Arrival {
+    pub delivery: Delivery,
+    /// Its id, or one made of its bytes where it names none.
+    pub id: String,
+    body_digest: [u8; 32],
+    /// The digest of what it states.
+    pub statement: [u8; 32],
+}
+
+impl Arrival {
+    pub(super) fn of(mut delivery: Delivery) -> Arrival {
+        delivery.reading = keepable(delivery.reading);
+        let body_digest = Sha256::digest(&delivery.body);
+        let (id, statement) = match &delivery.reading {
+            Ok(reading) => (
+                reading.delivery_id.clone(),
+                Sha256::digest(reading.statement()),
+            ),
+            Err(_) => (None, body_digest),
+        };
+        let of_bytes = || format!("body-{}", &hex::encode(body_digest)[..BODY_DIGITS]);
+        Arrival {
+            id: id.unwrap_or_else(of_bytes),
+            body_digest: body_digest.into(),
+            statement: statement.into(),
+            delivery,
+        }
+    }
+
+    /// What it is asked for by: its id, and where the same id came before with other
+    /// contents, those as well.
+    pub(super) fn name(&self, differs: bool) -> String {
+        match differs {
+            true => {
+                let statement = hex::encode(self.statement);
+                format!("{}~{}", self.id, &statement[..DIFFERS_DIGITS])
+            }
+            false => self.id.clone(),
+        }
+    }
+
+    /// Its row, for [`DELIVERIES`].
+    pub(super) fn values(
+        &self,
+        row: i64,
+        source_row: i64,
+        differs: bool,
+    ) -> Result<Values, LedgerError> {
+        let delivery = &self.delivery;
+        let (status, event, reason) = verdict(&delivery.reading);
+        values(params![
+            row,
+            source_row,
+            self.id,
+            self.statement.as_slice(),
+            delivery.body.as_ref(),
+            self.body_digest.as_slice(),
+            delivery.received_at.ms(),
+            event,
+            status.word(),
+            reason,
+            i64::try_from(delivery.secret).unwrap_or(i64::MAX),
+            differs,
+            kept_json(delivery),
+        ])
+    }
+
+    /// What its recording is answered with.
+    pub(super) fn recorded(&self, differs: bool, woke: bool) -> Recorded {
+        Recorded {
+            status: verdict(&self.delivery.reading).0,
+            delivery: self.name(differs),
+            woke,
+        }
+    }
+}
+
+/// How deliveries get into their table.
+pub(super) const DELIVERIES: Insert = Insert {
+    one: "INSERT INTO deliveries (delivery, source, delivery_id, statement, body, body_digest,
+              received_at, event, status, reason, secret, differs, kept)
+          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    kinds: &[
+        Int, Int, Text, Blob, Blob, Blob, Int, Text, Text, Text, Int, Int, Text,
+    ],
+};
+
+/// And facts.
+pub(super) const FACTS: Insert = Insert {
+    one: "INSERT INTO facts (payment, delivery, said_by, said_at, class, fact_id, basis, rank,
+              version, authority, amount, currency, at, partial_capture, product_key,
+              category_key, ref_kind, ref_id)
+          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+    kinds: &[
+        Int, Int, Text, Int, Text, Text, Text, Int, Int, Text, Int, Text, Int, Int, Text, Text,
+        Text, Text,
+    ],
+};
 
 /// Where a fact comes from.
 #[derive(Clone, Copy)]
@@ -47,26 +151,15 @@ pub(super) struct Origin<'a> {
 }
 
 impl Tx<'_> {
-    pub(super) fn record(&self, delivery: &Delivery) -> Result<Recorded, LedgerError> {
+    /// Records a delivery by the way on which every document can go.
+    pub(super) fn record(&self, arrival: &Arrival) -> Result<Recorded, LedgerError> {
+        let delivery = &arrival.delivery;
         let source_row = self.source_row(&delivery.source)?;
-        self.queue(
-            "UPDATE sources SET last_delivery = ?2 WHERE source = ?1",
-            params![source_row, delivery.received_at.ms()],
-        )?;
-        let body_digest = Sha256::digest(&delivery.body);
-        let (delivery_id, statement) = match &delivery.reading {
-            Ok(reading) => (
-                reading.delivery_id.clone(),
-                Sha256::digest(reading.statement()),
-            ),
-            Err(_) => (None, body_digest),
-        };
-        let delivery_id =
-            delivery_id.unwrap_or_else(|| format!("body-{}", &hex::encode(body_digest)[..32]));
+        self.note_delivery(source_row, delivery.received_at)?;
         let known = self.all(
             "SELECT delivery, statement = ?3, differs FROM deliveries
              WHERE source = ?1 AND delivery_id = ?2",
-            params![source_row, delivery_id, statement.as_slice()],
+            params![source_row, arrival.id, arrival.statement.as_slice()],
             |row| {
                 Ok((
                     row.get::<_, i64>(0)?,
@@ -76,31 +169,12 @@ impl Tx<'_> {
             },
         )?;
         if let Some((row, _, differs)) = known.iter().find(|(_, same, _)| *same) {
-            let named = name(delivery_id, &statement, *differs);
-            return self.resent(*row, delivery, named);
+            return self.resent(*row, arrival, *differs);
         }
         let differs = !known.is_empty();
-        let (status, event, reason) = verdict(&delivery.reading);
-        let row = self.insert(
-            "INSERT INTO deliveries (source, delivery_id, statement, body, body_digest,
-                 received_at, event, status, reason, secret, differs, kept)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-            "delivery",
-            params![
-                source_row,
-                delivery_id,
-                statement.as_slice(),
-                delivery.body.as_ref(),
-                body_digest.as_slice(),
-                delivery.received_at.ms(),
-                event,
-                status.word(),
-                reason,
-                i64::try_from(delivery.secret).unwrap_or(i64::MAX),
-                differs,
-                kept_json(delivery),
-            ],
-        )?;
+        let numbers = self.numbers("deliveries", "delivery", 1)?;
+        let row = *numbers.first().ok_or_else(|| unexpected("no number"))?;
+        self.insert_all(&DELIVERIES, &[arrival.values(row, source_row, differs)?])?;
         let origin = Origin {
             delivery: Some(row),
             said_by: None,
@@ -110,27 +184,31 @@ impl Tx<'_> {
             Ok(reading) => self.apply(delivery, source_row, reading, origin)?,
             Err(_) => false,
         };
-        Ok(Recorded {
-            status,
-            delivery: name(delivery_id, &statement, differs),
-            woke,
-        })
+        Ok(arrival.recorded(differs, woke))
+    }
+
+    /// When a source was last told anything.
+    pub(super) fn note_delivery(&self, source_row: i64, at: Time) -> Result<(), LedgerError> {
+        self.queue(
+            "UPDATE sources SET last_delivery = ?2 WHERE source = ?1",
+            params![source_row, at.ms()],
+        )
     }
 
     /// The same delivery once more: counted, and nothing else.
-    fn resent(
+    pub(super) fn resent(
         &self,
         row: i64,
-        delivery: &Delivery,
-        delivery_id: String,
+        arrival: &Arrival,
+        differs: bool,
     ) -> Result<Recorded, LedgerError> {
         self.queue(
             "UPDATE deliveries SET resends = resends + 1, last_resend = ?2 WHERE delivery = ?1",
-            params![row, delivery.received_at.ms()],
+            params![row, arrival.delivery.received_at.ms()],
         )?;
         Ok(Recorded {
             status: Taken::Duplicate,
-            delivery: delivery_id,
+            delivery: arrival.name(differs),
             woke: false,
         })
     }
@@ -149,15 +227,6 @@ impl Tx<'_> {
             scope: &reading.scope,
             lane: LIVE,
         };
-        if let Some(payment_id) = about_one(reading)
-            && self.is_newcomer(
-                place,
-                payment_id,
-                &reading.aliases.iter().collect::<Vec<_>>(),
-            )?
-        {
-            return self.record_newcomer(place, payment_id, reading, origin);
-        }
         let mut touched = BTreeSet::new();
         for alias in &reading.aliases {
             self.add_alias(place, alias, &mut touched)?;
@@ -326,33 +395,37 @@ impl Tx<'_> {
         origin: Origin<'_>,
         reference: Named<'_>,
     ) -> Result<(), LedgerError> {
-        self.queue(
-            "INSERT INTO facts (payment, delivery, said_by, said_at, class, fact_id, basis, rank,
-                 version, authority, amount, currency, at, partial_capture, product_key,
-                 category_key, ref_kind, ref_id)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
-            params![
-                payment,
-                origin.delivery,
-                origin.said_by,
-                origin.said_at.ms(),
-                word_of(&fact.class)?,
-                fact.id,
-                word_of(&fact.basis)?,
-                fact.rank,
-                fact.version,
-                word_of(&fact.authority)?,
-                fact.amount,
-                fact.currency.code(),
-                fact.at.known_or(origin.said_at).ms(),
-                fact.partial_capture,
-                fact.product_key,
-                fact.category_key,
-                reference.map(|(kind, _)| kind),
-                reference.map(|(_, id)| id),
-            ],
-        )
+        self.insert_all(&FACTS, &[fact_values(payment, fact, origin, reference)?])
     }
+}
+
+/// A fact's row, for [`FACTS`].
+pub(super) fn fact_values(
+    payment: i64,
+    fact: &Fact,
+    origin: Origin<'_>,
+    reference: Named<'_>,
+) -> Result<Values, LedgerError> {
+    values(params![
+        payment,
+        origin.delivery,
+        origin.said_by,
+        origin.said_at.ms(),
+        word_of(&fact.class)?,
+        fact.id,
+        word_of(&fact.basis)?,
+        fact.rank,
+        fact.version,
+        word_of(&fact.authority)?,
+        fact.amount,
+        fact.currency.code(),
+        fact.at.known_or(origin.said_at).ms(),
+        fact.partial_capture,
+        fact.product_key,
+        fact.category_key,
+        reference.map(|(kind, _)| kind),
+        reference.map(|(_, id)| id),
+    ])
 }
 
 /// What was kept beside the body, where anything was.
@@ -410,15 +483,3 @@ pub(super) struct Place<'a> {
 pub(super) const LIVE: i64 = 0;
 /// Money of the past.
 pub(super) const BACKFILL: i64 = 1;
-
-/// What a delivery is asked for by: its id, and where the same id came before
-/// with other contents, those as well.
-fn name(delivery_id: String, statement: &[u8], differs: bool) -> String {
-    match differs {
-        true => format!(
-            "{delivery_id}~{}",
-            &hex::encode(statement)[..DIFFERS_DIGITS]
-        ),
-        false => delivery_id,
-    }
-}

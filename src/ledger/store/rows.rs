@@ -13,15 +13,14 @@ use crate::ledger::sql::params;
 use sha2::{Digest, Sha256};
 
 use super::LedgerError;
-use super::newcomers::{Newcomers, about_one};
+use super::newcomers::{Money, Newcomer, Newcomers, Said, about_one};
 use super::record::{BACKFILL, Origin, Place, parts_of};
 use super::rows_told::{Recorded, Way};
-use super::strangers::{Acquaintance, Known};
+use super::strangers::{Acquaintance, Ids, Known};
 use super::tx::{Tx, word_of};
 use crate::ledger::book::SourceTerms;
 use crate::ledger::rows::{RowsFrom, StatedRow};
 use crate::ledger::texts::unkeepable;
-use crate::money::LARGEST_MINOR;
 use crate::movement::{Alias, Clue, Fact, Reading, Scope};
 
 /// Whether a fact is there already, whoever stated it in the same words.
@@ -32,6 +31,17 @@ const FACT_KNOWN: &str = "SELECT 1 FROM facts
       AND product_key IS NOT DISTINCT FROM ?12
       AND category_key IS NOT DISTINCT FROM ?13 LIMIT 1";
 
+/// Writes down that a payment of a file is history only, where nobody said so before.
+const HISTORY: &str = "INSERT INTO decisions (payment, kind, detail, who, why, at, made_for)
+    SELECT payment, 'history', '', ?2, ?3, ?4, '' FROM payments
+    WHERE payment = ?1 AND lane = 1 AND reference = 0
+      AND NOT EXISTS (SELECT 1 FROM transactions WHERE transactions.payment = ?1)
+      AND NOT EXISTS (SELECT 1 FROM decisions
+                      WHERE decisions.payment = ?1 AND kind = 'history')";
+
+/// Payments that are folded before any of them is written: each takes one to two KiB.
+const FOLDED_AT_ONCE: usize = 256;
+
 /// What the rows of one file share.
 pub(super) struct Desk<'a> {
     pub from: &'a RowsFrom,
@@ -41,11 +51,11 @@ pub(super) struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    pub(super) fn place<'r>(&'r self, reading: &'r Reading) -> Place<'r> {
+    fn place<'r>(&'r self, scope: &'r Scope) -> Place<'r> {
         Place {
             source: &self.from.source,
             source_row: self.source_row,
-            scope: &reading.scope,
+            scope,
             lane: BACKFILL,
         }
     }
@@ -55,21 +65,34 @@ impl Desk<'_> {
         hasher.chain_update(of_rows).finalize().into()
     }
 
-    pub(super) fn said_by(&self, line: u64) -> String {
+    fn said_by(&self, line: u64) -> String {
         format!("import {} line {line}", self.from.file)
     }
 }
 
 /// The rows of a batch that are about one payment and about nothing else.
-pub(super) struct Group<'r> {
-    pub payment_id: &'r str,
+struct Group<'r> {
+    payment_id: &'r str,
     scope: &'r Scope,
+    /// Whether it is the first of its payment: of several scopes with one id only that
+    /// one can be a newcomer.
+    first: bool,
     /// The rows in the order of the file.
-    pub rows: Vec<usize>,
+    rows: Vec<usize>,
+}
+
+/// What groups are, and where those stand of which nobody told before.
+#[derive(Default)]
+struct Looked<'r> {
+    fresh: Vec<Newcomer<'r>>,
+    /// The groups of these, and which of their rows are news.
+    groups: Vec<(&'r Group<'r>, Vec<bool>)>,
+    numbers: Vec<i64>,
+    rest: Vec<&'r Group<'r>>,
 }
 
 impl Group<'_> {
-    pub(super) fn aliases<'r>(&self, rows: &[&'r StatedRow]) -> impl Iterator<Item = &'r Alias> {
+    fn aliases<'r>(&self, rows: &[&'r StatedRow]) -> impl Iterator<Item = &'r Alias> {
         let members = self.rows.iter().filter_map(|row| rows.get(*row));
         members.flat_map(|(_, reading)| &reading.aliases)
     }
@@ -101,11 +124,15 @@ fn sorted<'r>(rows: &[&'r StatedRow], batch: &mut Recorded) -> (Vec<Group<'r>>, 
             Some(last) if (last.payment_id, last.scope) == (payment_id, scope) => {
                 last.rows.push(row);
             }
-            _ => groups.push(Group {
-                payment_id,
-                scope,
-                rows: vec![row],
-            }),
+            last => {
+                let first = last.is_none_or(|last| last.payment_id != payment_id);
+                groups.push(Group {
+                    payment_id,
+                    scope,
+                    first,
+                    rows: vec![row],
+                });
+            }
         }
     }
     (groups, others)
@@ -129,19 +156,22 @@ impl Tx<'_> {
     ) -> Result<Recorded, LedgerError> {
         let mut batch = Recorded::default();
         let (groups, others) = sorted(rows, &mut batch);
-        let known = self.known_of(desk, rows, &groups)?;
+        let ids = Ids {
+            source_row: desk.source_row,
+            provider: &self.terms(&desk.from.source)?.provider,
+            payments: groups.iter().map(|group| group.payment_id).collect(),
+            aliases: groups.iter().flat_map(|it| it.aliases(rows)).collect(),
+        };
+        let known = self.foresee(|| self.known_of(&ids))?;
         let mut newcomers = Newcomers::default();
         let mut rest = Vec::new();
-        let mut before = None;
-        for group in &groups {
-            // Of several scopes with one id only the first can be a newcomer.
-            let first = before.replace(group.payment_id) != Some(group.payment_id);
-            match first && self.is_new(desk, (group, rows), &known, &newcomers)? {
-                true => self.new_payment(desk, (group, rows), &mut newcomers, &mut batch)?,
-                false => rest.push(group),
-            }
+        for groups in groups.chunks(FOLDED_AT_ONCE) {
+            let looked = self.foresee(|| self.look_at(desk, (groups, rows), &known, &newcomers))?;
+            let at = (desk, rows);
+            self.write_groups(at, &looked, &mut newcomers, &mut batch)?;
+            rest.extend(looked.rest);
         }
-        self.finish(desk, newcomers)?;
+        self.finish(newcomers)?;
         for index in others {
             self.row_as_told(desk, rows[index], index, &mut batch)?;
         }
@@ -155,6 +185,78 @@ impl Tx<'_> {
         Ok(batch)
     }
 
+    /// Which groups are of payments that nobody told of before, and where those stand.
+    fn look_at<'r>(
+        &self,
+        desk: &'r Desk<'_>,
+        (groups, rows): (&'r [Group<'r>], &[&'r StatedRow]),
+        known: &Known,
+        newcomers: &Newcomers<'_>,
+    ) -> Result<Looked<'r>, LedgerError> {
+        let (mut looked, mut money) = (Looked::default(), Money::default());
+        for group in groups {
+            let seen = |money: &Money<'_>| money.has(group.scope, group.aliases(rows));
+            let concerned = !group.first || seen(&newcomers.money) || seen(&money);
+            if concerned || !self.is_new(desk, (group, rows), known)? {
+                looked.rest.push(group);
+                continue;
+            }
+            let said = group.rows.iter().map(|index| Said {
+                reading: &rows[*index].1,
+                at: self.now,
+            });
+            let place = desk.place(group.scope);
+            let (newcomer, news) =
+                self.newcomer(place, group.payment_id, said, desk.from.no_forward)?;
+            money.add(&newcomer);
+            looked.fresh.push(newcomer);
+            looked.groups.push((group, news));
+        }
+        looked.numbers = self.numbers("payments", "payment", groups.len())?;
+        Ok(looked)
+    }
+
+    /// Writes the payments of groups that nobody told of before: all that is known of
+    /// them stands in these rows.
+    fn write_groups<'r>(
+        &self,
+        (desk, rows): (&Desk<'_>, &[&StatedRow]),
+        looked: &Looked<'r>,
+        newcomers: &mut Newcomers<'r>,
+        batch: &mut Recorded,
+    ) -> Result<(), LedgerError> {
+        let terms = self.terms(&desk.from.source)?;
+        let said = |index: &usize| desk.said_by(rows[*index].0);
+        let said_by = looked.groups.iter().map(|(group, _)| &group.rows);
+        let said_by: Vec<Vec<String>> = said_by.map(|it| it.iter().map(said).collect()).collect();
+        let origin = |at: usize, document: usize| Origin {
+            delivery: None,
+            said_by: Some(&said_by[at][document]),
+            said_at: self.now,
+        };
+        self.write_newcomers(&looked.fresh, &looked.numbers, origin, newcomers)?;
+        let written = looked.fresh.iter().zip(&looked.numbers);
+        for ((newcomer, payment), (group, news)) in written.zip(&looked.groups) {
+            if desk.from.no_forward {
+                let word = &desk.from.word;
+                let word = params![payment, word.who, word.why, word.at.ms()];
+                self.queue(HISTORY, word)?;
+            }
+            for (index, news) in group.rows.iter().zip(news) {
+                batch.ways[*index].payment = Some(*payment);
+                batch.ways[*index].news = *news;
+            }
+            match newcomer.wants_more(terms) {
+                true => {
+                    batch.fresh.insert(*payment);
+                    batch.touched.insert(*payment);
+                }
+                false => batch.count(*payment, None, &newcomer.folded),
+            }
+        }
+        Ok(())
+    }
+
     /// Whether nobody told of the payment of these rows before, and nothing else
     /// that anybody told of might concern it.
     fn is_new(
@@ -162,28 +264,18 @@ impl Tx<'_> {
         desk: &Desk<'_>,
         (group, rows): (&Group<'_>, &[&StatedRow]),
         known: &Known,
-        newcomers: &Newcomers<'_>,
     ) -> Result<bool, LedgerError> {
-        if newcomers.concern(group.scope, group.aliases(rows)) {
-            return Ok(false);
+        let source = &desk.from.source;
+        let provider = &self.terms(source)?.provider;
+        let aliases = group.aliases(rows);
+        match known.acquaintance((source, provider), group.payment_id, aliases) {
+            Acquaintance::Known => Ok(false),
+            Acquaintance::Stranger => Ok(true),
+            Acquaintance::Perhaps => {
+                let aliases: Vec<&Alias> = group.aliases(rows).collect();
+                self.is_newcomer(desk.place(group.scope), group.payment_id, &aliases)
+            }
         }
-        let provider = &self.terms(&desk.from.source)?.provider;
-        match known.acquaintance(desk, provider, (group, rows)) {
-            Acquaintance::Known => return Ok(false),
-            Acquaintance::Stranger => return Ok(true),
-            Acquaintance::Perhaps => {}
-        }
-        let place = Place {
-            source: &desk.from.source,
-            source_row: desk.source_row,
-            scope: group.scope,
-            lane: BACKFILL,
-        };
-        self.is_newcomer(
-            place,
-            group.payment_id,
-            &group.aliases(rows).collect::<Vec<_>>(),
-        )
     }
 
     /// The rows of one payment that somebody told of, or that may concern others.
@@ -196,7 +288,7 @@ impl Tx<'_> {
         let known = self.payment_named(desk.source_row, group.payment_id)?;
         for index in &group.rows {
             let (_, reading) = rows[*index];
-            let place = desk.place(reading);
+            let place = desk.place(&reading.scope);
             let told = known.map(|payment| self.is_told(place, payment, reading));
             match (known, told.transpose()?) {
                 (Some(payment), Some(true)) if !desk.from.no_forward => {
@@ -266,7 +358,7 @@ impl Tx<'_> {
         index: usize,
         batch: &mut Recorded,
     ) -> Result<(), LedgerError> {
-        let place = desk.place(reading);
+        let place = desk.place(&reading.scope);
         let said_by = desk.said_by(*line);
         let origin = Origin {
             delivery: None,
@@ -333,21 +425,9 @@ impl Tx<'_> {
 
     /// Writes down that a payment is history only: one that only files told of,
     /// that was never forwarded, and about which nobody said so before.
-    pub(super) fn record_history(
-        &self,
-        payment: i64,
-        desk: &Desk<'_>,
-    ) -> Result<bool, LedgerError> {
+    fn record_history(&self, payment: i64, desk: &Desk<'_>) -> Result<bool, LedgerError> {
         let word = &desk.from.word;
-        let added = self.run(
-            "INSERT INTO decisions (payment, kind, detail, who, why, at, made_for)
-             SELECT payment, 'history', '', ?2, ?3, ?4, '' FROM payments
-             WHERE payment = ?1 AND lane = 1 AND reference = 0
-               AND NOT EXISTS (SELECT 1 FROM transactions WHERE transactions.payment = ?1)
-               AND NOT EXISTS (SELECT 1 FROM decisions
-                               WHERE decisions.payment = ?1 AND kind = 'history')",
-            params![payment, word.who, word.why, word.at.ms()],
-        )?;
+        let added = self.run(HISTORY, params![payment, word.who, word.why, word.at.ms()])?;
         Ok(added > 0)
     }
 }
@@ -366,12 +446,5 @@ fn recordable(reading: &Reading) -> Result<(), String> {
         let why = "it says no amount, and a row has nothing that could say one later";
         return Err(why.to_owned());
     }
-    if let Some(why) = unkeepable(reading) {
-        return Err(why);
-    }
-    let money = reading.movements.iter().map(|it| it.fact.amount);
-    match { money }.all(|amount| (0..=LARGEST_MINOR).contains(&amount)) {
-        true => Ok(()),
-        false => Err("the amount is negative or too large".to_owned()),
-    }
+    unkeepable(reading).map_or(Ok(()), Err)
 }

@@ -6,6 +6,8 @@
 use crate::ledger::sql::{Row as SqlRow, params, unexpected};
 
 use super::inquire::ASKED;
+use super::insert::kinds::{Int, Text};
+use super::insert::{Insert, Values, values};
 use super::references::payments_with_alias;
 use super::tx::{PaymentRow, Tx, by_word, from_word, payment_by_row, read_customer};
 use super::unpriced::{PRICED, UNPRICED};
@@ -46,6 +48,20 @@ const ROWS: &str = "SELECT seq, customer, customer_by, currency, amount, state, 
 /// What people decided about it, in that order.
 const DECISIONS: &str =
     "SELECT kind, detail, made_for FROM decisions WHERE payment = ?1 ORDER BY decision";
+
+/// How payments that nobody told of before get into their table, as they stand.
+pub(super) const STANDINGS: Insert = Insert {
+    one: "INSERT INTO payments (payment, source, payment_id, scope, live, destination,
+              customer, customer_by, frozen, currency, gross, reversed, forwarded, occurred_at,
+              first_seen, changed_at, state, reason, tried, lane, turn, due_at, due_since,
+              booked)
+          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
+              ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)",
+    kinds: &[
+        Int, Int, Text, Text, Int, Text, Text, Text, Int, Text, Int, Int, Int, Int, Int, Int, Text,
+        Text, Text, Int, Int, Int, Int, Text,
+    ],
+};
 
 /// A payment after folding.
 pub(super) struct Folded {
@@ -320,47 +336,41 @@ impl Tx<'_> {
         )
     }
 
-    /// Makes the row of a payment that nobody told of before, as it stands.
-    pub(super) fn insert_standing(
+    /// The row of a payment that nobody told of before, as it stands, for [`STANDINGS`].
+    pub(super) fn standing_values(
         &self,
+        payment: i64,
         folded: &Folded,
         lane: i64,
         booked: Option<&str>,
-    ) -> Result<i64, LedgerError> {
+    ) -> Result<Values, LedgerError> {
         let (kept, row) = (self.kept(folded)?, &folded.row);
-        self.insert(
-            "INSERT INTO payments (source, payment_id, reference, scope, live, destination,
-                 customer, customer_by, frozen, currency, gross, reversed, forwarded, occurred_at,
-                 first_seen, changed_at, state, reason, tried, lane, turn, due_at, due_since,
-                 booked)
-             VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,
-                 ?14, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
-            "payment",
-            params![
-                row.source_row,
-                row.payment_id,
-                row.scope,
-                row.live,
-                kept.destination,
-                kept.customer,
-                kept.customer_by,
-                kept.frozen,
-                kept.currency,
-                kept.gross,
-                kept.reversed,
-                kept.forwarded,
-                kept.occurred_at,
-                self.now.ms(),
-                kept.state,
-                kept.reason,
-                kept.tried,
-                lane,
-                kept.turn,
-                kept.due_at,
-                kept.due_at.map(|_| self.now.ms()),
-                booked,
-            ],
-        )
+        values(params![
+            payment,
+            row.source_row,
+            row.payment_id,
+            row.scope,
+            row.live,
+            kept.destination,
+            kept.customer,
+            kept.customer_by,
+            kept.frozen,
+            kept.currency,
+            kept.gross,
+            kept.reversed,
+            kept.forwarded,
+            kept.occurred_at,
+            self.now.ms(),
+            self.now.ms(),
+            kept.state,
+            kept.reason,
+            kept.tried,
+            lane,
+            kept.turn,
+            kept.due_at,
+            kept.due_at.map(|_| self.now.ms()),
+            booked,
+        ])
     }
 
     /// A standing as the columns of a payment. The turn follows from the step: a

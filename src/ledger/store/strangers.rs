@@ -9,16 +9,14 @@ use std::iter::repeat_n;
 
 use super::LedgerError;
 use super::newcomers::GATEWAY;
-use super::rows::{Desk, Group};
-use super::tx::Tx;
+use super::tx::{Conn, Tx};
 use crate::destination;
-use crate::ledger::rows::StatedRow;
-use crate::ledger::sql::Value;
+use crate::ledger::sql::{Kind, Row, Value};
 use crate::movement::Alias;
 
-/// Ids that one statement asks for. A statement is kept prepared, so all have the
-/// same number of them and the last ones are filled up with NULL.
-const ASKED_AT_ONCE: usize = 128;
+/// Ids that one statement asks for: a statement is kept prepared, so there are few of
+/// them, and the last places are filled up with NULL.
+const ASKED_AT_ONCE: [usize; 3] = [128, 16, 2];
 
 /// Payments by their ids.
 const PAYMENTS: &str = "SELECT payment_id FROM payments WHERE source = ?1 AND payment_id";
@@ -62,78 +60,112 @@ pub(super) enum Acquaintance {
     Stranger,
 }
 
+/// Payments that may be strangers, and all of their ids.
+pub(super) struct Ids<'a> {
+    pub source_row: i64,
+    pub provider: &'a str,
+    pub payments: Vec<&'a str>,
+    pub aliases: Vec<&'a Alias>,
+}
+
 impl Tx<'_> {
     /// Asks for all ids of a batch.
-    pub(super) fn known_of(
-        &self,
-        desk: &Desk<'_>,
-        rows: &[&StatedRow],
-        groups: &[Group<'_>],
-    ) -> Result<Known, LedgerError> {
-        let provider = &self.terms(&desk.from.source)?.provider;
-        let ids: Vec<&str> = groups.iter().map(|group| group.payment_id).collect();
-        let aliases = || groups.iter().flat_map(|group| group.aliases(rows));
-        let mut other_ids: Vec<&str> = aliases().map(|alias| alias.id.as_str()).collect();
+    pub(super) fn known_of(&self, ids: &Ids<'_>) -> Result<Known, LedgerError> {
+        let mut other_ids: Vec<&str> = ids.aliases.iter().map(|it| it.id.as_str()).collect();
         other_ids.sort_unstable();
         other_ids.dedup();
         let composed = |any: &str, compose: &dyn Fn(&Alias) -> String| {
             let any: Option<i64> = self.one(any, [], |row| row.get(0))?;
             Ok::<_, LedgerError>(match any {
-                Some(_) => aliases().map(compose).collect::<Vec<String>>(),
+                Some(_) => ids.aliases.iter().map(|it| compose(it)).collect(),
                 None => Vec::new(),
             })
         };
+        let provider = ids.provider;
         let gateways = composed(ANY_GATEWAY, &|alias| format!("{provider}:{}", alias.id))?;
         let references = composed(ANY_REFERENCE, &|alias| alias.id.clone())?;
         let stand_ins = composed(ANY_STAND_IN, &|alias| {
             format!("{}:{}", alias.kind, alias.id)
         })?;
+        let first = |row: &Row<'_>| row.get::<_, String>(0);
+        let among = |select: &str, asked: &[&str]| {
+            let found = self.among(select, ids.source_row, asked, first)?;
+            Ok::<_, LedgerError>(found.into_iter().collect())
+        };
+        let whole = |composed: &[String], select: &str| {
+            let asked: Vec<&str> = composed.iter().map(String::as_str).collect();
+            among(select, &asked)
+        };
         Ok(Known {
-            payments: self.among(PAYMENTS, desk, &ids)?,
-            aliases: self.among(ALIASES, desk, &other_ids)?,
-            gateways: self.among(GATEWAYS, desk, &gateways)?,
-            references: self.among(REFERENCES, desk, &references)?,
-            stand_ins: self.among(STAND_INS, desk, &stand_ins)?,
+            payments: among(PAYMENTS, &ids.payments)?,
+            aliases: among(ALIASES, &other_ids)?,
+            gateways: whole(&gateways, GATEWAYS)?,
+            references: whole(&references, REFERENCES)?,
+            stand_ins: whole(&stand_ins, STAND_INS)?,
         })
     }
 
-    /// Those of `ids` that a statement finds.
-    fn among(
+    /// What a statement finds by any of `ids`, so many at a time. It ends where the id is
+    /// to be compared, and its first value is the source.
+    pub(super) fn among<T>(
         &self,
         select: &str,
-        desk: &Desk<'_>,
-        ids: &[impl AsRef<str>],
-    ) -> Result<HashSet<String>, LedgerError> {
-        let mut found = HashSet::new();
-        if ids.is_empty() {
-            return Ok(found);
-        }
-        let places = repeat_n("?", ASKED_AT_ONCE).collect::<Vec<_>>().join(",");
-        let sql = format!("{select} IN ({places})");
-        for asked in ids.chunks(ASKED_AT_ONCE) {
-            let asked_for = asked.iter().map(|id| Value::Text(id.as_ref()));
-            let rest = repeat_n(Value::Null, ASKED_AT_ONCE - asked.len());
-            let source = std::iter::once(Value::Int(desk.source_row));
+        source_row: i64,
+        ids: &[&str],
+        mut read: impl FnMut(&Row<'_>) -> Result<T, LedgerError>,
+    ) -> Result<Vec<T>, LedgerError> {
+        let mut found = Vec::new();
+        for asked in ids.chunks(ASKED_AT_ONCE[0]) {
+            let fitting = ASKED_AT_ONCE
+                .iter()
+                .rev()
+                .find(|many| **many >= asked.len());
+            let many = fitting.copied().unwrap_or(ASKED_AT_ONCE[0]);
+            let sql = self.conn.by_any(select, many);
+            let asked_for = asked.iter().map(|id| Value::Text(id));
+            let rest = repeat_n(Value::Absent(Kind::Text), many - asked.len());
+            let source = std::iter::once(Value::Int(source_row));
             let values: Vec<Value<'_>> = source.chain(asked_for).chain(rest).collect();
-            found.extend(self.all(&sql, values.as_slice(), |row| row.get::<_, String>(0))?);
+            found.extend(self.all(&sql, values.as_slice(), &mut read)?);
         }
         Ok(found)
     }
 }
 
+impl Conn<'_> {
+    /// The statement for so many ids. A server is told to look each of them up: left to
+    /// itself it compares all rows of a table of which it knows nothing yet.
+    fn by_any(self, select: &str, many: usize) -> String {
+        match self {
+            Conn::Sqlite(_) => {
+                let places = repeat_n("?", many).collect::<Vec<_>>().join(",");
+                format!("{select} IN ({places})")
+            }
+            Conn::Postgres(_) => {
+                let places: Vec<String> = (2..many + 2).map(|at| format!("(?{at})")).collect();
+                format!(
+                    "SELECT found.* FROM (VALUES {}) AS asked (id)
+                     CROSS JOIN LATERAL ({select} = asked.id OFFSET 0) AS found",
+                    places.join(",")
+                )
+            }
+        }
+    }
+}
+
 impl Known {
-    /// What is known of the payment of a group.
-    pub(super) fn acquaintance(
+    /// What is known of a payment by its ids.
+    pub(super) fn acquaintance<'a>(
         &self,
-        desk: &Desk<'_>,
-        provider: &str,
-        (group, rows): (&Group<'_>, &[&StatedRow]),
+        (source, provider): (&str, &str),
+        payment_id: &str,
+        mut aliases: impl Iterator<Item = &'a Alias>,
     ) -> Acquaintance {
-        if self.payments.contains(group.payment_id) {
+        if self.payments.contains(payment_id) {
             return Acquaintance::Known;
         }
         // What was read back from a destination may stand under another name.
-        let name = destination::name_in_key(&desk.from.source, group.payment_id);
+        let name = destination::name_in_key(source, payment_id);
         let concerned = |alias: &Alias| {
             alias.kind == GATEWAY
                 || holds(&self.aliases, || alias.id.clone())
@@ -141,7 +173,7 @@ impl Known {
                 || holds(&self.gateways, || format!("{provider}:{}", alias.id))
                 || holds(&self.stand_ins, || format!("{}:{}", alias.kind, alias.id))
         };
-        match name != group.payment_id || group.aliases(rows).any(concerned) {
+        match name != payment_id || aliases.any(concerned) {
             true => Acquaintance::Perhaps,
             false => Acquaintance::Stranger,
         }

@@ -3,7 +3,7 @@
 //! Small statements that several verbs share. Each verb's own SQL stands in its
 //! own file.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use rusqlite::{Connection, OptionalExtension as _};
 
@@ -16,6 +16,10 @@ use crate::ledger::sql::{FromValue as _, Params, Row, Value, params, unexpected}
 use crate::ledger::{AllTerms, LedgerError};
 use crate::plan::{Customer, CustomerBy};
 use crate::time::Time;
+
+/// How often a look is tried before it waits for each answer by itself: questions that
+/// follow from one another are few.
+const FORESEEN_MOST: usize = 6;
 
 /// What a transaction runs on.
 #[derive(Clone, Copy)]
@@ -117,6 +121,8 @@ pub(super) struct Tx<'a> {
     pub(super) now: Time,
     /// Days whose segment was met and cannot be read.
     pub(super) broken: RefCell<Vec<i64>>,
+    /// Whether a question that has no answer yet is only sent, as in [`Tx::foresee`].
+    foreseeing: Cell<bool>,
 }
 
 /// A payment's own columns, all of them: a new column forces a decision here.
@@ -158,6 +164,7 @@ impl<'a> Tx<'a> {
             zone,
             now,
             broken: RefCell::default(),
+            foreseeing: Cell::default(),
         }
     }
 
@@ -235,8 +242,12 @@ impl<'a> Tx<'a> {
                 Ok(())
             }
             Conn::Postgres(client) => {
-                let rows = client.borrow_mut().query(sql, &values(&params)?)?;
-                for row in &rows {
+                let values = values(&params)?;
+                let rows = match self.foreseeing.get() {
+                    false => Some(client.borrow_mut().query(sql, &values)?),
+                    true => client.borrow_mut().glance(sql, &values)?,
+                };
+                for row in rows.iter().flat_map(|rows| rows.iter()) {
                     if !read(&Row::Postgres(row))? {
                         break;
                     }
@@ -256,8 +267,41 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// What `look` comes to, which only reads. For a server it is tried first with as much
+    /// as is known, where what nobody answered yet counts as nothing, and all that it
+    /// asks is asked at once: so it costs as many round trips as there are questions that
+    /// follow from one another's answers, whatever their number.
+    pub(super) fn foresee<T>(
+        &self,
+        look: impl Fn() -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        let Conn::Postgres(client) = self.conn else {
+            return look();
+        };
+        for _ in 0..FORESEEN_MOST {
+            let before = self.foreseeing.replace(true);
+            let looked = look();
+            self.foreseeing.set(before);
+            if before || !client.borrow_mut().answer_ahead()? {
+                return looked;
+            }
+        }
+        look()
+    }
+
+    /// What only looks ahead may write nothing.
+    fn refuse_while_foreseeing(&self) -> Result<(), LedgerError> {
+        match self.foreseeing.get() {
+            true => Err(LedgerError::Unusable(
+                "a write of what only looks".to_owned(),
+            )),
+            false => Ok(()),
+        }
+    }
+
     /// Changes rows; answers how many.
     pub(super) fn run(&self, sql: &str, params: impl Params) -> Result<usize, LedgerError> {
+        self.refuse_while_foreseeing()?;
         match self.conn {
             Conn::Sqlite(conn) => {
                 let mut statement = conn.prepare_cached(sql)?;
@@ -275,6 +319,7 @@ impl<'a> Tx<'a> {
     /// # Errors
     /// A file's, at once.
     pub(super) fn queue(&self, sql: &str, params: impl Params) -> Result<(), LedgerError> {
+        self.refuse_while_foreseeing()?;
         match self.conn {
             Conn::Sqlite(_) => self.run(sql, params).map(|_| ()),
             Conn::Postgres(client) => client.borrow_mut().queue(sql, &values(&params)?),
@@ -288,6 +333,7 @@ impl<'a> Tx<'a> {
         number: &str,
         params: impl Params,
     ) -> Result<i64, LedgerError> {
+        self.refuse_while_foreseeing()?;
         let inserted = match self.conn {
             Conn::Sqlite(conn) => {
                 let inserted = self.run(sql, params)?;

@@ -1,4 +1,5 @@
-//! The writer thread: all waiting commands in one commit, a savepoint each.
+//! The writer thread: all waiting commands in one commit, a savepoint each, and one for
+//! all deliveries that can be recorded together.
 //!
 //! A command's answer is given only after the commit. A command that fails
 //! takes back its own savepoint and nothing else; a fault of the disk, in a
@@ -14,10 +15,12 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
+use super::command::{Answer, Command, Fate, Run, Sort, Waiting, Work, again, answer, told};
 use super::home::{Home, Link};
+use super::record::Arrival;
 use super::tx::{Conn, Tx};
 use super::{Shared, is_fault, lock, schema};
-use crate::ledger::LedgerError;
+use crate::ledger::{LedgerError, Recorded};
 
 /// Commands that may wait; beyond it callers wait to hand theirs in, and intake
 /// answers 503 when that takes too long.
@@ -36,36 +39,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// A write that changes nothing of the books.
 const PROBE: &str = "INSERT INTO meta (name, value) VALUES ('probed_at', ?1)
     ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-
-/// What a command leaves behind: how to answer once the commit's fate is known.
-type Answer = Box<dyn FnOnce(Option<LedgerError>) + Send>;
-/// A command: runs inside its savepoint, or is told why there is none.
-type Run = Box<dyn FnOnce(Result<&Tx<'_>, LedgerError>) -> (Fate, Answer) + Send>;
-
-/// What becomes of a command's savepoint.
-enum Fate {
-    Keep,
-    TakeBack,
-    /// The disk failed under it, and so under the whole batch.
-    Fault(LedgerError),
-}
-
-/// What kind of command it is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sort {
-    /// It records a delivery, which is what commits are counted by.
-    Delivery,
-    /// Any other.
-    Short,
-    /// It writes so much that what a savepoint keeps would cost more than the
-    /// writing: it has a transaction of its own, and is taken back with it.
-    Alone,
-}
-
-struct Command {
-    run: Run,
-    sort: Sort,
-}
 
 /// The handle to the thread.
 pub(super) struct Writer {
@@ -100,32 +73,39 @@ impl Writer {
         sort: Sort,
         verb: impl FnOnce(&Tx<'_>) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        let closed = || LedgerError::Unavailable("nothing was written".to_owned());
-        let (tell, told) = oneshot::channel();
-        let run: Run = Box::new(move |tx| {
-            let result = tx.and_then(verb);
-            let fate = match &result {
-                Ok(_) => Fate::Keep,
-                Err(error) if is_fault(error) => Fate::Fault(again(error)),
-                Err(_) => Fate::TakeBack,
-            };
-            let answer: Answer = Box::new(move |failed| {
-                let result = match failed {
-                    Some(error) => Err(error),
-                    None => result,
-                };
-                // Nobody waits any more after a time-out; the commit stands all the same.
-                let _ = tell.send(result);
-            });
-            (fate, answer)
-        });
-        let sender = lock(&self.sender).clone().ok_or_else(closed)?;
-        sender
-            .send(Command { run, sort })
-            .await
-            .map_err(|_| closed())?;
-        drop(sender);
-        told.await.map_err(|_| closed())?
+        let (tell, answer) = oneshot::channel();
+        self.send(sort, Work::Run(told(tell, verb))).await?;
+        answer.await.map_err(|_| nothing_written())?
+    }
+
+    /// Hands deliveries in and waits for the commit, which is one for all of them.
+    pub(super) async fn record(
+        &self,
+        arrivals: Vec<Arrival>,
+    ) -> Vec<Result<Recorded, LedgerError>> {
+        let (mut waiting, mut answers) = (Vec::new(), Vec::new());
+        for arrival in arrivals {
+            let (tell, told) = oneshot::channel();
+            waiting.push(Waiting { arrival, tell });
+            answers.push(told);
+        }
+        if waiting.is_empty() {
+            return Vec::new();
+        }
+        // Where nothing is taken any more, each is told so by its own channel.
+        let _ = self.send(Sort::Short, Work::Record(waiting)).await;
+        let mut recorded = Vec::with_capacity(answers.len());
+        for told in answers {
+            recorded.push(told.await.unwrap_or_else(|_| Err(nothing_written())));
+        }
+        recorded
+    }
+
+    async fn send(&self, sort: Sort, work: Work) -> Result<(), LedgerError> {
+        let sender = lock(&self.sender).clone();
+        let sender = sender.ok_or_else(nothing_written)?;
+        let sent = sender.send(Command { work, sort }).await;
+        sent.map_err(|_| nothing_written())
     }
 
     /// Runs `verb` every so often, until what this answers is dropped or nothing is
@@ -153,7 +133,7 @@ impl Writer {
                 });
                 // Where commands wait already, this one is not worth waiting for.
                 let _ = sender.try_send(Command {
-                    run,
+                    work: Work::Run(run),
                     sort: Sort::Short,
                 });
             }
@@ -200,8 +180,8 @@ fn write_all(link: Link, home: &Home, shared: &Shared, mut commands: mpsc::Recei
                 answer(ended.as_ref().err().map(again));
             }
             if let Err(error) = &ended {
-                for command in batch {
-                    (command.run)(Err(again(error))).1(None);
+                for run in batch.into_iter().flat_map(|command| command.work.alone()) {
+                    run(Err(again(error))).1(None);
                 }
             }
         }
@@ -304,8 +284,7 @@ fn commit(
     shared: &Shared,
     batch: &mut Vec<Command>,
 ) -> (Vec<Answer>, Result<bool, LedgerError>) {
-    let delivers = |command: &&Command| command.sort == Sort::Delivery;
-    let deliveries = batch.iter().filter(delivers).count();
+    let deliveries: usize = batch.iter().map(|command| command.waiting().len()).sum();
     let begun = shared.clock.read();
     let mut answers = Vec::with_capacity(batch.len());
     let changes = conn.changes(0);
@@ -317,10 +296,13 @@ fn commit(
             tx.run(PROBE, [shared.clock.now().to_string()])?;
         }
         let mut keep = true;
-        for command in batch.drain(..) {
-            match command.sort {
-                Sort::Alone => keep = by_itself(&tx, command.run, &mut answers)?,
-                _ => in_savepoint(&tx, command.run, &mut answers)?,
+        together(&tx, batch, &mut answers)?;
+        for Command { work, sort } in batch.drain(..) {
+            for run in work.alone() {
+                match sort {
+                    Sort::Alone => keep = by_itself(&tx, run, &mut answers)?,
+                    Sort::Short => in_savepoint(&tx, run, &mut answers)?,
+                }
             }
         }
         if keep {
@@ -342,6 +324,45 @@ fn commit(
             .record(crate::metrics::milliseconds(elapsed));
     }
     (answers, ended.map(|()| conn.changes(changes) > changes))
+}
+
+/// Records the deliveries of a batch that can be recorded together, and leaves in it what
+/// has to go alone: all of them where one is refused.
+fn together(
+    tx: &Tx<'_>,
+    batch: &mut [Command],
+    answers: &mut Vec<Answer>,
+) -> Result<(), LedgerError> {
+    let waiting = batch.iter().flat_map(Command::waiting);
+    let arrivals: Vec<&Arrival> = waiting.map(|it| &it.arrival).collect();
+    if arrivals.is_empty() {
+        return Ok(());
+    }
+    tx.save("together")?;
+    let recorded = tx.record_together(&arrivals);
+    match recorded.and_then(|recorded| tx.let_go("together").map(|()| recorded)) {
+        Ok(recorded) => {
+            let mut recorded = recorded.into_iter();
+            for command in batch.iter_mut() {
+                let Work::Record(waiting) = &mut command.work else {
+                    continue;
+                };
+                for one in std::mem::take(waiting) {
+                    match recorded.next().flatten() {
+                        Some(done) => answers.push(answer(one.tell, Ok(done))),
+                        None => waiting.push(one),
+                    }
+                }
+            }
+            Ok(())
+        }
+        Err(error) if is_fault(&error) || tx.is_lost() => Err(error),
+        Err(error) => {
+            tracing::debug!(%error, "deliveries are recorded one by one");
+            tx.go_back("together")?;
+            tx.let_go("together")
+        }
+    }
 }
 
 /// Runs one command and leaves how to answer it; an error here is the whole batch's.
@@ -387,17 +408,12 @@ fn by_itself(tx: &Tx<'_>, command: Run, answers: &mut Vec<Answer>) -> Result<boo
     }
 }
 
-fn lost() -> LedgerError {
-    LedgerError::Unavailable("the ledger had to take its transaction back".to_owned())
+fn nothing_written() -> LedgerError {
+    LedgerError::Unavailable("nothing was written".to_owned())
 }
 
-/// The same error for one more caller.
-fn again(error: &LedgerError) -> LedgerError {
-    match error {
-        LedgerError::Unavailable(why) => LedgerError::Unavailable(why.clone()),
-        LedgerError::Damaged => LedgerError::Damaged,
-        other => LedgerError::Unavailable(other.to_string()),
-    }
+fn lost() -> LedgerError {
+    LedgerError::Unavailable("the ledger had to take its transaction back".to_owned())
 }
 
 #[cfg(test)]

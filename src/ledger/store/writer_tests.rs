@@ -5,10 +5,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
+use crate::ledger::book::SourceTerms;
 use crate::ledger::postgres::cluster::Database;
 use crate::ledger::sql::params;
 use crate::ledger::store::Store;
-use crate::ledger::{AllTerms, Opening};
+use crate::ledger::{Delivery, Opening, Taken};
+use crate::movement::{
+    Alias, Authority, Basis, Class, Clue, Fact, Movement, Reading, Subject, rank,
+};
+use crate::plan::{Policy, Terms};
+use crate::provider::Kept;
 use crate::time::{Clock, Time};
 
 /// How long a test waits for the writer, in steps of 20 ms.
@@ -19,14 +25,88 @@ fn open(path: &Path) -> Store {
 }
 
 fn open_at(url: String) -> Store {
+    open_with(&url, [])
+}
+
+fn open_with<const SOURCES: usize>(url: &str, terms: [SourceTerms; SOURCES]) -> Store {
+    let terms = terms.into_iter().map(|it| (it.name.clone(), it));
     Store::open(Opening {
-        url,
-        terms: AllTerms::new(),
+        url: url.to_owned(),
+        terms: terms.collect(),
         clock: Clock::held(Time(1_767_225_600_000)),
         report_zone: crate::day::Zone::utc(),
         serve: true,
     })
     .unwrap()
+}
+
+fn terms(source: &str) -> SourceTerms {
+    SourceTerms {
+        name: source.to_owned(),
+        provider: "stripe".to_owned(),
+        destination: "ps".to_owned(),
+        live: true,
+        rules: vec!["metadata.customer_key".parse().unwrap()],
+        forward_from: None,
+        terms: Terms {
+            policy: Policy::Negative,
+            v2_available: true,
+        },
+        bind_provider_key: false,
+        confirm_after_ms: 0,
+        retry_for_ms: 0,
+        timeout_ms: 0,
+        asks: Vec::new(),
+        api_missing: None,
+    }
+}
+
+/// A delivery about a payment of its own, of a customer that it names.
+fn paid(source: &str, number: usize) -> Delivery {
+    let id = format!("ch_{number}");
+    let fact = Fact {
+        class: Class::Capture,
+        id: id.clone(),
+        basis: Basis::Each,
+        rank: rank::CAPTURED,
+        version: 0,
+        authority: Authority::Webhook,
+        amount: 100,
+        currency: "USD".parse().unwrap(),
+        at: Time(1_767_225_600_000),
+        partial_capture: false,
+        product_key: None,
+        category_key: None,
+    };
+    let reading = Reading {
+        delivery_id: Some(format!("evt_{number}")),
+        event: "charge.succeeded".to_owned(),
+        movements: vec![Movement {
+            about: Subject::Payment(id.clone()),
+            fact,
+        }],
+        clues: vec![Clue {
+            payment_id: id.clone(),
+            field: "metadata.customer_key".to_owned(),
+            value: "acme".to_owned(),
+            version: 0,
+        }],
+        aliases: vec![Alias {
+            payment_id: id,
+            kind: "charge".to_owned(),
+            id: format!("py_{number}"),
+            money: true,
+        }],
+        ..Reading::default()
+    };
+    Delivery {
+        source: source.to_owned(),
+        body: "a body".into(),
+        received_at: Time(1_767_225_600_000),
+        secret: 0,
+        kept: Kept::default(),
+        reading: Ok(reading),
+    }
 }
 
 async fn keep(store: &Store, name: &'static str, bytes: usize) -> Result<(), LedgerError> {
@@ -120,6 +200,76 @@ async fn what_is_refused_later_is_the_affair_of_who_wrote_it() {
         let is_kept = |name| kept.iter().any(|known| known == name);
         assert!(is_kept("before") && is_kept("behind"), "{kept:?}");
         assert!(!is_kept("twice"), "{kept:?}");
+    }
+}
+
+/// Deliveries that share a commit share what is waited for: so many as one would, not so
+/// many for each.
+#[tokio::test(flavor = "multi_thread")]
+async fn deliveries_of_one_commit_wait_for_a_server_together() {
+    let database = Database::new();
+    let store = open_with(&database.url, [terms("stripe")]);
+    let waits = async || {
+        let waits = |tx: &Tx<'_>| {
+            let Conn::Postgres(client) = tx.conn else {
+                panic!("a server")
+            };
+            Ok(client.borrow().waits)
+        };
+        store.write(waits).await.unwrap()
+    };
+    let mut told = 0;
+    let mut cost = Vec::new();
+    // Statements are prepared the first times, and anew after a hundred uses.
+    for many in [1, 16, 128, 64, 1, 32, 64] {
+        let deliveries = (told..told + many).map(|number| paid("stripe", number));
+        let deliveries: Vec<Delivery> = deliveries.collect();
+        told += many;
+        let before = waits().await;
+        for recorded in store.record(deliveries.clone()).await {
+            assert!(recorded.unwrap().woke);
+        }
+        cost.push(waits().await - before);
+        for again in store.record(deliveries).await {
+            assert_eq!(again.unwrap().status, Taken::Duplicate);
+        }
+    }
+    // Two are of who asks how many there were, and now and then a statement is prepared.
+    assert!(cost[4..].iter().all(|cost| *cost <= 9), "{cost:?}");
+    let due = "SELECT count(*) FROM payments WHERE state = 'due' AND customer = 'acme'";
+    assert_eq!(database.ask(due), [told.to_string()]);
+}
+
+/// Where one of the deliveries of a commit is refused, only that one is: the others are
+/// recorded one by one, and once.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_refused_delivery_takes_no_other_with_it() {
+    let (dir, database) = (tempfile::tempdir().unwrap(), Database::new());
+    let file = format!("sqlite:{}", dir.path().join("ledger.db").display());
+    let on_file = "CREATE TRIGGER refuse BEFORE INSERT ON payments WHEN NEW.payment_id = 'ch_2'
+        BEGIN SELECT RAISE(ABORT, 'not this one'); END";
+    let on_server = "ALTER TABLE payments ADD CHECK (payment_id <> 'ch_2')";
+    for (url, refuse) in [(file, on_file), (database.url.clone(), on_server)] {
+        let store = open_with(&url, [terms("stripe")]);
+        store
+            .write(move |tx| tx.run(refuse, []).map(|_| ()))
+            .await
+            .unwrap();
+        let deliveries: Vec<Delivery> = (0..5).map(|number| paid("stripe", number)).collect();
+        for _ in 0..2 {
+            let recorded = store.record(deliveries.clone()).await;
+            let refused: Vec<bool> = recorded.iter().map(Result::is_err).collect();
+            assert_eq!(refused, [false, false, true, false, false], "{recorded:?}");
+        }
+        let counts = |tx: &Tx<'_>| {
+            let count = |table| {
+                let counted = format!("SELECT count(*) FROM {table}");
+                tx.one(&counted, [], |row| row.get::<_, i64>(0))
+            };
+            Ok([count("deliveries")?, count("payments")?, count("facts")?])
+        };
+        assert_eq!(store.read(counts).await.unwrap(), [Some(4); 3]);
+        assert!(store.health().is_ok());
     }
 }
 

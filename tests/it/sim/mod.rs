@@ -46,6 +46,9 @@ const STEPS: usize = 48;
 /// Payments of one seed: many short plays meet more than few long ones.
 const PAYMENTS_MOST: usize = 4;
 
+/// Things told at one moment.
+const TOLD_TOGETHER_MOST: usize = 6;
+
 /// Two sources of one provider: some money is told of by both.
 const SOURCES: [&str; 2] = ["stripe", "stripe-eu"];
 
@@ -297,8 +300,17 @@ impl Sim {
             .retain(|flying| matches!(flying.way, Way::At(_)) || !flying.answered);
     }
 
+    /// One thing is told, or several at one moment, which share a commit.
     async fn tell(&mut self) {
-        if let Some((source, event)) = self.events.pop() {
+        let together = match self.rng.random_ratio(1, 3) {
+            true => self.rng.random_range(2..TOLD_TOGETHER_MOST + 1),
+            false => 1,
+        };
+        let mut told = Vec::new();
+        for _ in 0..together {
+            let Some((source, event)) = self.events.pop() else {
+                break;
+            };
             self.note(format!(
                 "told {source}: {} {:?}",
                 event.event,
@@ -308,8 +320,9 @@ impl Sim {
                     .map(|it| (it.fact.class, &it.fact.id, it.fact.amount))
             ));
             self.told_since_the_copy(source, &event);
-            self.bench.deliver_to(source, event).await;
+            told.push((source, event));
         }
+        self.bench.deliver_together(told).await;
     }
 
     /// Everything in memory is forgotten; calls on their way still land.
