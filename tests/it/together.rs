@@ -29,6 +29,8 @@ async fn one_money_told_of_by_two_sources_in_one_commit_is_posted_once() {
     }
     let told = SOURCES.map(|source| (source, charge("ch_1", 4999, Some("cus_A"))));
     bench.deliver_together(told.to_vec()).await;
+    // At once, and not only when its turn comes: reports count what is not held.
+    assert_eq!(bench.payment_of("stripe-2", "ch_1").await.state, "held");
     bench.run(&mut there).await;
     assert_eq!(there.sum(), 4999);
     assert_eq!(bench.payment_of("stripe-2", "ch_1").await.state, "held");
@@ -41,6 +43,22 @@ async fn one_money_told_of_by_two_sources_in_one_commit_is_posted_once() {
         .await;
     bench.run(&mut there).await;
     assert_eq!(there.sum(), 4999 + 700);
+    // Both know of it before any of them captures it.
+    for source in SOURCES {
+        let mut named = charge("ch_3", 300, Some("cus_A"));
+        named.movements = authorised("ch_3", 300).movements;
+        bench.deliver_to(source, named).await;
+    }
+    let told = SOURCES.map(|source| (source, charge("ch_3", 300, Some("cus_A"))));
+    bench.deliver_together(told.to_vec()).await;
+    let mut states = Vec::new();
+    for source in SOURCES {
+        states.push(bench.payment_of(source, "ch_3").await.state);
+    }
+    states.sort_unstable();
+    assert_eq!(states, ["due", "held"]);
+    bench.run(&mut there).await;
+    assert_eq!(there.sum(), 4999 + 700 + 300);
 }
 
 /// A payment, its customer, a refund that names its intent and what came twice, in any

@@ -208,23 +208,27 @@ const CUSTOMER_DAYS: Statements = Statements {
 };
 
 impl Tx<'_> {
-    /// Brings the roll-ups up to where a payment stands now, once it is written
-    /// down.
-    pub(super) fn keep_days(&self, payment: i64, folded: &Folded) -> Result<(), LedgerError> {
-        let before = read(folded.row.booked.as_deref())?;
-        let after = self.booked(folded)?;
-        if before == after {
-            return Ok(());
-        }
+    /// Brings the roll-ups up to where payments stand now, once that is written down.
+    pub(super) fn keep_days<'f>(
+        &self,
+        folded: impl IntoIterator<Item = &'f Folded>,
+    ) -> Result<(), LedgerError> {
         let mut changes = Changes::default();
-        let source = folded.row.source_row;
-        if let Some(before) = &before {
-            changes.add(source, before, -1);
+        for folded in folded {
+            let before = read(folded.row.booked.as_deref())?;
+            let after = self.booked(folded)?;
+            if before == after {
+                continue;
+            }
+            let source = folded.row.source_row;
+            if let Some(before) = &before {
+                changes.add(source, before, -1);
+            }
+            if let Some(after) = &after {
+                changes.add(source, after, 1);
+            }
+            self.write_booked(folded.row.payment, after.as_ref())?;
         }
-        if let Some(after) = &after {
-            changes.add(source, after, 1);
-        }
-        self.write_booked(payment, after.as_ref())?;
         self.change(&changes)
     }
 

@@ -14,7 +14,6 @@ use super::stand::{Folded, NOBODY, STANDINGS};
 use super::tx::{NAMED, PaymentRow, Tx};
 use crate::ledger::book::{Book, SourceTerms, State};
 use crate::movement::{Alias, Clue, Fact, Reading, Scope, Subject};
-use crate::position::Doubt;
 use crate::time::Time;
 
 /// Whether anything in the ledger might concern a payment with this alias:
@@ -249,18 +248,6 @@ impl Tx<'_> {
         let rows: Result<Vec<_>, LedgerError> = rows.collect();
         self.insert_all(&ALIASES, &rows?)?;
         self.change(&left.days)
-    }
-}
-
-impl Newcomer<'_> {
-    /// Whether only a fold does what is left to do: it asks the provider, and looks for
-    /// what a lost ledger may have posted of money that went back.
-    pub(super) fn wants_more(&self, terms: &SourceTerms) -> bool {
-        let standing = &self.folded.standing;
-        let doubtful = standing.position.doubt == Some(Doubt::Unlisted);
-        let unfinished = doubtful || standing.state == State::Unattributed;
-        let asks = unfinished && !terms.asks.is_empty();
-        asks || standing.state == State::Settled
     }
 }
 

@@ -139,6 +139,11 @@ pub(super) const FACTS: Insert = Insert {
     ],
 };
 
+/// The latest value of a field counts.
+const SET_CLUE: &str = "INSERT INTO clues (payment, field, value, version) VALUES (?1, ?2, ?3, ?4)
+     ON CONFLICT (payment, field) DO UPDATE SET value = excluded.value, version = excluded.version
+     WHERE (excluded.version, excluded.value) > (clues.version, clues.value)";
+
 /// Where a fact comes from.
 #[derive(Clone, Copy)]
 pub(super) struct Origin<'a> {
@@ -249,10 +254,7 @@ impl Tx<'_> {
         // An answer of the provider's API is as old as what was asked.
         if delivery.kept.asked.is_none() {
             for payment in &touched {
-                self.queue(
-                    "UPDATE payments SET lane = 0 WHERE payment = ?1 AND lane = 1",
-                    [payment],
-                )?;
+                self.let_go_first(*payment)?;
             }
         }
         self.fold_all(&touched)
@@ -279,14 +281,7 @@ impl Tx<'_> {
         let adopted = |tx: &Self| tx.adopted_payment(place, payment_id);
         let named = self.payment_named(place.source_row, payment_id)?;
         if let Some(found) = named.map_or_else(|| adopted(self), |found| Ok(Some(found)))? {
-            // Whoever says first whether it is live or a test is heard, in any order.
-            // What was read back from the destination has no scope yet.
-            self.queue(
-                "UPDATE payments SET live = coalesce(live, ?2),
-                     scope = CASE scope WHEN '' THEN ?3 ELSE scope END
-                 WHERE payment = ?1 AND ((live IS NULL AND ?2 IS NOT NULL) OR scope = '')",
-                params![found, place.scope.live, place.scope.word()],
-            )?;
+            self.note_scope(place, found)?;
             return Ok(found);
         }
         let terms = self.terms(place.source)?;
@@ -306,6 +301,53 @@ impl Tx<'_> {
                 self.now.ms(),
                 place.lane,
             ],
+        )
+    }
+
+    /// Whoever says first whether it is live or a test is heard, in any order. What was
+    /// read back from the destination has no scope yet.
+    fn note_scope(&self, place: Place<'_>, payment: i64) -> Result<(), LedgerError> {
+        self.queue(
+            "UPDATE payments SET live = coalesce(live, ?2),
+                 scope = CASE scope WHEN '' THEN ?3 ELSE scope END
+             WHERE payment = ?1 AND ((live IS NULL AND ?2 IS NOT NULL) OR scope = '')",
+            params![payment, place.scope.live, place.scope.word()],
+        )
+    }
+
+    /// What a delivery says of a payment that is known, and of nothing else; its facts
+    /// are put with those of others. An answer of the provider's API is as old as what
+    /// was asked.
+    pub(super) fn add_to_known(
+        &self,
+        place: Place<'_>,
+        payment: i64,
+        (delivery, reading): (&Delivery, &Reading),
+        origin: Origin<'_>,
+        facts: &mut Vec<Values>,
+    ) -> Result<(), LedgerError> {
+        self.note_scope(place, payment)?;
+        for clue in &reading.clues {
+            let parts = parts_of(&self.terms(place.source)?.rules, clue);
+            let whole = (clue.field.clone(), clue.value.clone());
+            for (field, value) in std::iter::once(whole).chain(parts) {
+                self.queue(SET_CLUE, params![payment, field, value, clue.version])?;
+            }
+        }
+        for movement in &reading.movements {
+            facts.push(fact_values(payment, &movement.fact, origin, None)?);
+        }
+        if delivery.kept.asked.is_none() {
+            self.let_go_first(payment)?;
+        }
+        Ok(())
+    }
+
+    /// A payment that is told of as it moves goes before those of the past.
+    fn let_go_first(&self, payment: i64) -> Result<(), LedgerError> {
+        self.queue(
+            "UPDATE payments SET lane = 0 WHERE payment = ?1 AND lane = 1",
+            [payment],
         )
     }
 
@@ -332,12 +374,7 @@ impl Tx<'_> {
         value: &str,
         version: i64,
     ) -> Result<bool, LedgerError> {
-        let changed = self.run(
-            "INSERT INTO clues (payment, field, value, version) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (payment, field) DO UPDATE SET value = excluded.value, version = excluded.version
-             WHERE (excluded.version, excluded.value) > (clues.version, clues.value)",
-            params![payment, field, value, version],
-        )?;
+        let changed = self.run(SET_CLUE, params![payment, field, value, version])?;
         Ok(changed > 0)
     }
 

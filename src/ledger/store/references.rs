@@ -49,6 +49,23 @@ impl Tx<'_> {
         Ok(true)
     }
 
+    /// Whether a payment is known by another id.
+    pub(super) fn has_alias(
+        &self,
+        place: Place<'_>,
+        payment: i64,
+        alias: &Alias,
+    ) -> Result<bool, LedgerError> {
+        let (provider, scope) = (&self.terms(place.source)?.provider, place.scope.word());
+        let known = self.one(
+            "SELECT 1 FROM aliases
+             WHERE id = ?1 AND kind = ?2 AND provider = ?3 AND scope = ?4 AND payment = ?5",
+            params![alias.id, alias.kind, provider, scope, payment],
+            |_| Ok(()),
+        )?;
+        Ok(known.is_some())
+    }
+
     /// Reversals that name (kind, id) go to the one payment that carries it.
     fn resolve_references(
         &self,

@@ -3,7 +3,7 @@
 
 use super::LedgerError;
 use super::tx::Tx;
-use crate::ledger::sql::ToValue;
+use crate::ledger::sql::{ToValue, unexpected};
 
 /// One table's statements: to add to a row or make it, to change one that is there, and
 /// to drop it once it stands for nothing. Two to change it, because SQLite checks a row
@@ -13,6 +13,20 @@ pub(super) struct Statements {
     pub add: &'static str,
     pub change: &'static str,
     pub drop: &'static str,
+}
+
+impl Statements {
+    /// The statement that makes a row where there is none.
+    fn add_where_none(&self) -> Result<String, LedgerError> {
+        let (into, values) =
+            (self.add.split_once("VALUES (")).ok_or_else(|| unexpected(self.add))?;
+        let (values, _) = values.split_once(')').ok_or_else(|| unexpected(self.add))?;
+        let (_, key) = (self.change.split_once("WHERE ")).ok_or_else(|| unexpected(self.change))?;
+        let table = into.split_whitespace().nth(2).unwrap_or_default();
+        Ok(format!(
+            "{into} SELECT {values} WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE {key})"
+        ))
+    }
 }
 
 /// What a difference is to the row that it is put into.
@@ -41,8 +55,14 @@ impl Tx<'_> {
             Difference::Row => return self.queue(table.add, all),
             Difference::Change | Difference::Less => {}
         }
-        if self.run(table.change, all)? == 0 {
-            self.queue(table.add, all)?;
+        match self.is_shared() {
+            // A server is not waited for: whether there is a row it finds by itself.
+            true => {
+                self.queue(table.change, all)?;
+                self.queue(&table.add_where_none()?, all)?;
+            }
+            false if self.run(table.change, all)? == 0 => self.queue(table.add, all)?,
+            false => {}
         }
         if matches!(difference, Difference::Less) {
             self.queue(table.drop, key)?;

@@ -246,7 +246,7 @@ impl Tx<'_> {
                 batch.ways[*index].payment = Some(*payment);
                 batch.ways[*index].news = *news;
             }
-            match newcomer.wants_more(terms) {
+            match newcomer.folded.wants_more(terms) {
                 true => {
                     batch.fresh.insert(*payment);
                     batch.touched.insert(*payment);
@@ -326,15 +326,8 @@ impl Tx<'_> {
                 return Ok(false);
             }
         }
-        let scope = place.scope.word();
         for alias in &reading.aliases {
-            let known: Option<i64> = self.one(
-                "SELECT 1 FROM aliases
-                 WHERE id = ?1 AND kind = ?2 AND provider = ?3 AND scope = ?4 AND payment = ?5",
-                params![alias.id, alias.kind, terms.provider, scope, payment],
-                |row| row.get(0),
-            )?;
-            if known.is_none() {
+            if !self.has_alias(place, payment, alias)? {
                 return Ok(false);
             }
         }

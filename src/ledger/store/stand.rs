@@ -12,11 +12,12 @@ use super::references::payments_with_alias;
 use super::tx::{PaymentRow, Tx, by_word, from_word, payment_by_row, read_customer};
 use super::unpriced::{PRICED, UNPRICED};
 use crate::ledger::LedgerError;
-use crate::ledger::book::{self, Book, Directory, Failure, Standing};
+use crate::ledger::book::{self, Book, Directory, Failure, SourceTerms, Standing, State};
 use crate::lookup::{Ask, Known};
 use crate::money::Minor;
 use crate::movement::Fact;
 use crate::plan::{Customer, Row, RowState, Ruling, Step};
+use crate::position::Doubt;
 use crate::time::Time;
 
 /// Nobody's turn, a call's turn, a read-back's turn: the words of `payments.turn`.
@@ -70,6 +71,18 @@ pub(super) struct Folded {
     pub standing: Standing,
 }
 
+impl Folded {
+    /// Whether a fold may do more than write down where it stands: it asks the provider,
+    /// and looks for what a lost ledger may have posted of money that went back.
+    pub(super) fn wants_more(&self, terms: &SourceTerms) -> bool {
+        let (standing, rows) = (&self.standing, &self.book.rows);
+        let doubtful = standing.position.doubt == Some(Doubt::Unlisted);
+        let unfinished = doubtful || standing.state == State::Unattributed;
+        let asks = unfinished && !terms.asks.is_empty();
+        asks || standing.state == State::Settled && !rows.iter().any(Row::freezes)
+    }
+}
+
 /// The columns of a payment that a standing decides.
 struct Kept<'f> {
     currency: Option<String>,
@@ -111,7 +124,7 @@ impl Tx<'_> {
             folded = self.look(payment)?;
         }
         self.write_standing(&folded)?;
-        self.keep_days(payment, &folded)?;
+        self.keep_days([&folded])?;
         Ok(folded)
     }
 
@@ -304,8 +317,23 @@ impl Tx<'_> {
         Ok(None)
     }
 
+    /// Whether another payment has a money id of this one.
+    pub(super) fn shares_money(&self, payment: i64) -> Result<bool, LedgerError> {
+        for same in SAME_MONEY {
+            let sql = format!(
+                "SELECT 1 FROM aliases AS ours JOIN aliases AS other ON {same} AND other.money = 1
+                 WHERE ours.payment = ?1 AND ours.money = 1 AND other.payment <> ours.payment
+                 LIMIT 1"
+            );
+            if self.one(&sql, [payment], |_| Ok(()))?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Writes a standing down.
-    fn write_standing(&self, folded: &Folded) -> Result<(), LedgerError> {
+    pub(super) fn write_standing(&self, folded: &Folded) -> Result<(), LedgerError> {
         let kept = self.kept(folded)?;
         self.queue(
             "UPDATE payments SET currency = ?2, gross = ?3, reversed = ?4, forwarded = ?5,

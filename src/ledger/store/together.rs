@@ -3,20 +3,28 @@
 //! rows of all are written table by table. So a server is waited for a few times for
 //! all of them, and not for each.
 //!
-//! It takes what is no concern of any other: what came before, what states nothing, and
-//! new payments. Whatever else a delivery states goes its own way (`record`), behind
-//! these and in the same commit.
+//! It takes what is no concern of any other: what came before, what states nothing, new
+//! payments, and what is told of a payment that is known by all ids that it is told with
+//! and shares its money with none. Whatever else a delivery states goes its own way
+//! (`record`), behind these and in the same commit.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::LedgerError;
 use super::newcomers::{Money, Newcomer, Newcomers, Said, about_one};
-use super::record::{Arrival, DELIVERIES, LIVE, Origin, Place};
+use super::record::{Arrival, DELIVERIES, FACTS, LIVE, Origin, Place};
+use super::stand::Folded;
 use super::strangers::{Acquaintance, Ids, Known};
 use super::tx::Tx;
+use super::unpriced::PRICED;
 use crate::ledger::Recorded;
-use crate::ledger::book::State;
+use crate::ledger::book::{State, explains_adopted};
+use crate::ledger::sql::params;
 use crate::movement::{Alias, Reading};
+
+/// A payment that is known by its id, and is no stand-in.
+const KNOWN: &str = "SELECT payment FROM payments
+    WHERE source = ?1 AND payment_id = ?2 AND reference = 0";
 
 /// Deliveries by their ids.
 const DELIVERED: &str = "SELECT delivery_id, delivery, statement, differs FROM deliveries
@@ -34,6 +42,8 @@ enum Way {
     Bare,
     /// It is new and about a new payment, the one at this place.
     About(usize),
+    /// It is new and about this payment, which is known.
+    Known(i64),
 }
 
 /// What deliveries are, and what is needed to write them.
@@ -64,7 +74,7 @@ impl Tx<'_> {
         let looked = self.foresee(|| self.look_at_arrivals(arrivals))?;
         let numbers = looked.deliveries.iter().copied();
         let (mut rows, mut written) = (vec![0; arrivals.len()], Vec::new());
-        let new = |way: &Way| matches!(way, Way::Bare | Way::About(_));
+        let new = |way: &Way| matches!(way, Way::Bare | Way::About(_) | Way::Known(_));
         let ways = looked.ways.iter().enumerate();
         for ((at, _), row) in ways.filter(|(_, way)| new(way)).zip(numbers) {
             let source_row = looked.source_row(arrivals[at]);
@@ -84,6 +94,8 @@ impl Tx<'_> {
         self.write_newcomers(&looked.fresh, &looked.payments, origin, &mut newcomers)?;
         self.finish(newcomers)?;
         self.note_deliveries(arrivals, &looked)?;
+        let known = self.add_to_all(arrivals, &looked, &rows)?;
+        let states = self.fold_together(&known)?;
         let ways = arrivals.iter().zip(&looked.ways);
         ways.map(|(arrival, way)| match way {
             Way::Alone => Ok(None),
@@ -93,14 +105,109 @@ impl Tx<'_> {
                 let woke = self.follow_up(&looked.fresh[*place], looked.payments[*place])?;
                 Ok(Some(arrival.recorded(false, woke)))
             }
+            Way::Known(payment) => {
+                let woke = states.get(payment) == Some(&State::Due);
+                Ok(Some(arrival.recorded(false, woke)))
+            }
         })
         .collect()
+    }
+
+    /// Writes what is told of payments that are known; answers which these are.
+    fn add_to_all(
+        &self,
+        arrivals: &[&Arrival],
+        looked: &Looked<'_>,
+        rows: &[i64],
+    ) -> Result<BTreeSet<i64>, LedgerError> {
+        let (mut facts, mut touched) = (Vec::new(), BTreeSet::new());
+        for ((arrival, way), row) in arrivals.iter().zip(&looked.ways).zip(rows) {
+            let delivery = &arrival.delivery;
+            let (Way::Known(payment), Ok(reading)) = (way, &delivery.reading) else {
+                continue;
+            };
+            let place = Place {
+                source: &delivery.source,
+                source_row: looked.source_row(arrival),
+                scope: &reading.scope,
+                lane: LIVE,
+            };
+            let origin = Origin {
+                delivery: Some(*row),
+                said_by: None,
+                said_at: delivery.received_at,
+            };
+            self.add_to_known(place, *payment, (delivery, reading), origin, &mut facts)?;
+            touched.insert(*payment);
+        }
+        self.insert_all(&FACTS, &facts)?;
+        Ok(touched)
+    }
+
+    /// Folds payments; where each stands then. Those that concern no other are looked at
+    /// together and written behind that; the others then, one after another, because
+    /// each has to see where those stand whose money it shares.
+    fn fold_together(&self, payments: &BTreeSet<i64>) -> Result<BTreeMap<i64, State>, LedgerError> {
+        let look = || {
+            let quiet = payments.iter().map(|payment| self.look_quietly(*payment));
+            quiet.collect::<Result<Vec<_>, LedgerError>>()
+        };
+        let quiet: Vec<Folded> = self.foresee(look)?.into_iter().flatten().collect();
+        for folded in &quiet {
+            self.write_standing(folded)?;
+        }
+        self.keep_days(&quiet)?;
+        let stood = quiet.iter().map(|it| (it.row.payment, it.standing.state));
+        let mut states: BTreeMap<i64, State> = stood.collect();
+        for payment in payments {
+            if !states.contains_key(payment) {
+                states.insert(*payment, self.fold(*payment)?.standing.state);
+            }
+        }
+        Ok(states)
+    }
+
+    /// Where a payment stands, if a fold writes nothing else and no other payment has its
+    /// money.
+    fn look_quietly(&self, payment: i64) -> Result<Option<Folded>, LedgerError> {
+        let shares = self.shares_money(payment)?;
+        let priced = self.one(PRICED, [payment], |_| Ok(()))?.is_some();
+        let folded = match self.look(payment) {
+            // Not told yet.
+            Err(LedgerError::NotFound(_)) => return Ok(None),
+            looked => looked?,
+        };
+        let terms = self.terms(&folded.row.source)?;
+        let explains = explains_adopted(&folded.book, terms, &folded.standing);
+        let quiet = !shares && !priced && !explains && !folded.wants_more(terms);
+        Ok(quiet.then_some(folded))
+    }
+
+    /// The payment of this id, where all that is told of it concerns no other: it is
+    /// known, and by all other ids that are told.
+    fn known_payment(
+        &self,
+        place: Place<'_>,
+        payment_id: &str,
+        aliases: &[Alias],
+    ) -> Result<Option<i64>, LedgerError> {
+        let named = params![place.source_row, payment_id];
+        let found: Option<i64> = self.one(KNOWN, named, |row| row.get(0))?;
+        let Some(payment) = found else {
+            return Ok(None);
+        };
+        for alias in aliases {
+            if !self.has_alias(place, payment, alias)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(payment))
     }
 
     /// What a new payment still needs. True where it is due.
     fn follow_up(&self, newcomer: &Newcomer<'_>, payment: i64) -> Result<bool, LedgerError> {
         let folded = &newcomer.folded;
-        let state = match newcomer.wants_more(self.terms(&folded.row.source)?) {
+        let state = match folded.wants_more(self.terms(&folded.row.source)?) {
             true => self.fold(payment)?.standing.state,
             false => folded.standing.state,
         };
@@ -206,9 +313,18 @@ impl Tx<'_> {
                 scope: &reading.scope,
                 lane: LIVE,
             };
+            match self.acquaintance(place, payment_id, reading, &known)? {
+                Acquaintance::Known => {
+                    let found = self.known_payment(place, payment_id, &reading.aliases)?;
+                    looked.ways[at] = found.map_or(Way::Alone, Way::Known);
+                    continue;
+                }
+                Acquaintance::Perhaps => continue,
+                Acquaintance::Stranger => {}
+            }
             let first =
                 told_of.insert(payment_id) && !money.has(&reading.scope, reading.aliases.iter());
-            if !first || !self.is_stranger(place, payment_id, reading, &known)? {
+            if !first {
                 continue;
             }
             let said = Said {
@@ -224,24 +340,24 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Whether nobody told of a payment before, and nothing in the ledger might concern
-    /// it.
-    fn is_stranger(
+    /// What is known of a payment: a stranger is one that nothing in the ledger concerns.
+    fn acquaintance(
         &self,
         place: Place<'_>,
         payment_id: &str,
         reading: &Reading,
         known: &Known,
-    ) -> Result<bool, LedgerError> {
+    ) -> Result<Acquaintance, LedgerError> {
         let names = (place.source, self.terms(place.source)?.provider.as_str());
-        match known.acquaintance(names, payment_id, reading.aliases.iter()) {
-            Acquaintance::Known => Ok(false),
-            Acquaintance::Stranger => Ok(true),
-            Acquaintance::Perhaps => {
-                let aliases: Vec<&Alias> = reading.aliases.iter().collect();
-                self.is_newcomer(place, payment_id, &aliases)
-            }
+        let by_ids = known.acquaintance(names, payment_id, reading.aliases.iter());
+        if by_ids != Acquaintance::Perhaps {
+            return Ok(by_ids);
         }
+        let aliases: Vec<&Alias> = reading.aliases.iter().collect();
+        Ok(match self.is_newcomer(place, payment_id, &aliases)? {
+            true => Acquaintance::Stranger,
+            false => Acquaintance::Perhaps,
+        })
     }
 
     /// What came before under the ids of these.

@@ -109,6 +109,17 @@ fn paid(source: &str, number: usize) -> Delivery {
     }
 }
 
+/// A part of such a payment goes back.
+fn given_back(mut delivery: Delivery) -> Delivery {
+    let reading = delivery.reading.as_mut().unwrap();
+    reading.delivery_id = reading.delivery_id.take().map(|id| format!("{id}_back"));
+    let fact = &mut reading.movements[0].fact;
+    fact.id = format!("re_{}", fact.id);
+    fact.class = Class::Refund;
+    fact.amount = 40;
+    delivery
+}
+
 async fn keep(store: &Store, name: &'static str, bytes: usize) -> Result<(), LedgerError> {
     let insert = "INSERT INTO meta (name, value) VALUES (?1, ?2)";
     store
@@ -219,7 +230,7 @@ async fn deliveries_of_one_commit_wait_for_a_server_together() {
         store.write(waits).await.unwrap()
     };
     let mut told = 0;
-    let mut cost = Vec::new();
+    let (mut cost, mut cost_of_known) = (Vec::new(), Vec::new());
     // Statements are prepared the first times, and anew after a hundred uses.
     for many in [1, 16, 128, 64, 1, 32, 64] {
         let deliveries = (told..told + many).map(|number| paid("stripe", number));
@@ -230,12 +241,20 @@ async fn deliveries_of_one_commit_wait_for_a_server_together() {
             assert!(recorded.unwrap().woke);
         }
         cost.push(waits().await - before);
+        let known = deliveries.iter().cloned().map(given_back).collect();
+        let before = waits().await;
+        for recorded in store.record(known).await {
+            assert!(recorded.unwrap().woke);
+        }
+        cost_of_known.push(waits().await - before);
         for again in store.record(deliveries).await {
             assert_eq!(again.unwrap().status, Taken::Duplicate);
         }
     }
     // Two are of who asks how many there were, and now and then a statement is prepared.
     assert!(cost[4..].iter().all(|cost| *cost <= 9), "{cost:?}");
+    let of_known = &cost_of_known[4..];
+    assert!(of_known.iter().all(|cost| *cost <= 14), "{cost_of_known:?}");
     let due = "SELECT count(*) FROM payments WHERE state = 'due' AND customer = 'acme'";
     assert_eq!(database.ask(due), [told.to_string()]);
 }
