@@ -62,13 +62,13 @@ fn questions(mut from: TcpStream, mut to: UnixStream, counts: &(Mutex<(u32, u32)
         let mut body = vec![0; u32::from_be_bytes(length) as usize - 4];
         from.read_exact(&mut body).unwrap();
         let head: Vec<u8> = letter.into_iter().chain(length).chain(body).collect();
-        if to.write_all(&head).is_err() {
-            return;
-        }
-        // A simple query or a sync.
+        // A simple query or a sync; counted before anybody can answer it.
         if matches!(letter, Some(b'Q' | b'S')) {
             counts.0.lock().unwrap().0 += 1;
             counts.1.notify_all();
+        }
+        if to.write_all(&head).is_err() {
+            return;
         }
         let mut next = [0];
         if from.read_exact(&mut next).is_err() {

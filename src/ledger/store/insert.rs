@@ -81,6 +81,12 @@ impl Tx<'_> {
     }
 }
 
+/// As many of the numbers as there are rows: none may go without one unsaid.
+pub(super) fn enough(numbers: &[i64], rows: usize) -> Result<&[i64], LedgerError> {
+    let enough = numbers.get(..rows);
+    enough.ok_or_else(|| unexpected("fewer numbers than rows"))
+}
+
 impl Insert {
     /// The statement for many rows.
     fn many(&self) -> Result<String, LedgerError> {

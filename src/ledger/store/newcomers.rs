@@ -8,7 +8,7 @@ use crate::ledger::sql::{ToValue, params};
 use super::LedgerError;
 use super::days;
 use super::insert::kinds::{Int, Text};
-use super::insert::{Insert, values};
+use super::insert::{Insert, enough, values};
 use super::record::{FACTS, Origin, Place, fact_values, parts_of};
 use super::stand::{Folded, NOBODY, STANDINGS};
 use super::tx::{NAMED, PaymentRow, Tx};
@@ -166,6 +166,7 @@ impl Tx<'_> {
         left: &mut Newcomers<'r>,
     ) -> Result<(), LedgerError> {
         let (mut payments, mut facts, mut clues) = (Vec::new(), Vec::new(), Vec::new());
+        let numbers = enough(numbers, fresh.len())?;
         for (at, (newcomer, payment)) in fresh.iter().zip(numbers).enumerate() {
             let Newcomer {
                 place,

@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::LedgerError;
+use super::insert::enough;
 use super::newcomers::{Money, Newcomer, Newcomers, Said, about_one};
 use super::record::{Arrival, DELIVERIES, FACTS, LIVE, Origin, Place};
 use super::stand::Folded;
@@ -72,11 +73,14 @@ impl Tx<'_> {
         arrivals: &[&Arrival],
     ) -> Result<Vec<Option<Recorded>>, LedgerError> {
         let looked = self.foresee(|| self.look_at_arrivals(arrivals))?;
-        let numbers = looked.deliveries.iter().copied();
+        let numbers = enough(&looked.deliveries, arrivals.len())?;
         let (mut rows, mut written) = (vec![0; arrivals.len()], Vec::new());
         let new = |way: &Way| matches!(way, Way::Bare | Way::About(_) | Way::Known(_));
         let ways = looked.ways.iter().enumerate();
-        for ((at, _), row) in ways.filter(|(_, way)| new(way)).zip(numbers) {
+        for ((at, _), row) in ways
+            .filter(|(_, way)| new(way))
+            .zip(numbers.iter().copied())
+        {
             let source_row = looked.source_row(arrivals[at]);
             written.push(arrivals[at].values(row, source_row, false)?);
             rows[at] = row;
