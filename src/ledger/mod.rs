@@ -81,6 +81,13 @@ pub enum LedgerError {
     NotFound(String),
 }
 
+impl LedgerError {
+    /// Of who hands something in that nobody takes any more.
+    fn nothing_written() -> LedgerError {
+        LedgerError::Unavailable("nothing was written".to_owned())
+    }
+}
+
 /// The ledger of a running program.
 #[derive(Clone)]
 pub struct Ledger(Arc<store::Store>);
@@ -150,7 +157,7 @@ impl Ledger {
     /// [`LedgerError::Unavailable`]: nothing was recorded, answer 503.
     pub async fn record(&self, delivery: Delivery) -> Result<Recorded, LedgerError> {
         let recorded = self.record_all(vec![delivery]).await.pop();
-        recorded.unwrap_or_else(|| Err(LedgerError::Unavailable("nothing was written".to_owned())))
+        recorded.unwrap_or_else(|| Err(LedgerError::nothing_written()))
     }
 
     /// The same of several that came at once, in one commit; the answers are in their

@@ -90,12 +90,21 @@ pub(super) fn enough(numbers: &[i64], rows: usize) -> Result<&[i64], LedgerError
 impl Insert {
     /// The statement for many rows.
     fn many(&self) -> Result<String, LedgerError> {
-        let (into, rest) = (self.one.split_once(VALUES)).ok_or_else(|| unexpected(self.one))?;
-        let (_, otherwise) = rest.split_once(')').ok_or_else(|| unexpected(self.one))?;
+        let (into, _, otherwise) = parted(self.one)?;
         let columns: Vec<String> = (1..=self.kinds.len()).map(|at| format!("?{at}")).collect();
         let columns = columns.join(", ");
         Ok(format!("{into} SELECT * FROM unnest({columns}){otherwise}"))
     }
+}
+
+/// The parts of a statement for one row: what it is inserted into, its values, and what
+/// else where such a row is there.
+pub(super) fn parted(one: &str) -> Result<(&str, &str, &str), LedgerError> {
+    let parted = one.split_once(VALUES).and_then(|(into, rest)| {
+        let (values, otherwise) = rest.split_once(')')?;
+        Some((into, values, otherwise))
+    });
+    parted.ok_or_else(|| unexpected(one))
 }
 
 /// One column of rows.

@@ -2,6 +2,7 @@
 //! said by `days` and `rewards`.
 
 use super::LedgerError;
+use super::insert::parted;
 use super::tx::Tx;
 use crate::ledger::sql::{ToValue, unexpected};
 
@@ -18,9 +19,7 @@ pub(super) struct Statements {
 impl Statements {
     /// The statement that makes a row where there is none.
     fn add_where_none(&self) -> Result<String, LedgerError> {
-        let (into, values) =
-            (self.add.split_once("VALUES (")).ok_or_else(|| unexpected(self.add))?;
-        let (values, _) = values.split_once(')').ok_or_else(|| unexpected(self.add))?;
+        let (into, values, _) = parted(self.add)?;
         let (_, key) = (self.change.split_once("WHERE ")).ok_or_else(|| unexpected(self.change))?;
         let table = into.split_whitespace().nth(2).unwrap_or_default();
         Ok(format!(

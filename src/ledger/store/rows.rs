@@ -197,7 +197,13 @@ impl Tx<'_> {
         for group in groups {
             let seen = |money: &Money<'_>| money.has(group.scope, group.aliases(rows));
             let concerned = !group.first || seen(&newcomers.money) || seen(&money);
-            if concerned || !self.is_new(desk, (group, rows), known)? {
+            let place = desk.place(group.scope);
+            let is_new = || {
+                let aliases: Vec<&Alias> = group.aliases(rows).collect();
+                let found = self.acquaintance(place, group.payment_id, &aliases, known)?;
+                Ok::<_, LedgerError>(found == Acquaintance::Stranger)
+            };
+            if concerned || !is_new()? {
                 looked.rest.push(group);
                 continue;
             }
@@ -205,7 +211,6 @@ impl Tx<'_> {
                 reading: &rows[*index].1,
                 at: self.now,
             });
-            let place = desk.place(group.scope);
             let (newcomer, news) =
                 self.newcomer(place, group.payment_id, said, desk.from.no_forward)?;
             money.add(&newcomer);
@@ -255,27 +260,6 @@ impl Tx<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Whether nobody told of the payment of these rows before, and nothing else
-    /// that anybody told of might concern it.
-    fn is_new(
-        &self,
-        desk: &Desk<'_>,
-        (group, rows): (&Group<'_>, &[&StatedRow]),
-        known: &Known,
-    ) -> Result<bool, LedgerError> {
-        let source = &desk.from.source;
-        let provider = &self.terms(source)?.provider;
-        let aliases = group.aliases(rows);
-        match known.acquaintance((source, provider), group.payment_id, aliases) {
-            Acquaintance::Known => Ok(false),
-            Acquaintance::Stranger => Ok(true),
-            Acquaintance::Perhaps => {
-                let aliases: Vec<&Alias> = group.aliases(rows).collect();
-                self.is_newcomer(desk.place(group.scope), group.payment_id, &aliases)
-            }
-        }
     }
 
     /// The rows of one payment that somebody told of, or that may concern others.

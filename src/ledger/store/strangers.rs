@@ -9,6 +9,7 @@ use std::iter::repeat_n;
 
 use super::LedgerError;
 use super::newcomers::GATEWAY;
+use super::record::Place;
 use super::tx::{Conn, Tx};
 use crate::destination;
 use crate::ledger::sql::{Kind, Row, Value};
@@ -105,6 +106,25 @@ impl Tx<'_> {
         })
     }
 
+    /// What is known of a payment. Whoever only may be known is looked at by itself.
+    pub(super) fn acquaintance(
+        &self,
+        place: Place<'_>,
+        payment_id: &str,
+        aliases: &[&Alias],
+        known: &Known,
+    ) -> Result<Acquaintance, LedgerError> {
+        let names = (place.source, self.terms(place.source)?.provider.as_str());
+        let by_ids = known.acquaintance(names, payment_id, aliases);
+        if by_ids != Acquaintance::Perhaps {
+            return Ok(by_ids);
+        }
+        Ok(match self.is_newcomer(place, payment_id, aliases)? {
+            true => Acquaintance::Stranger,
+            false => Acquaintance::Perhaps,
+        })
+    }
+
     /// What a statement finds by any of `ids`, so many at a time. It ends where the id is
     /// to be compared, and its first value is the source.
     pub(super) fn among<T>(
@@ -155,25 +175,25 @@ impl Conn<'_> {
 
 impl Known {
     /// What is known of a payment by its ids.
-    pub(super) fn acquaintance<'a>(
+    fn acquaintance(
         &self,
         (source, provider): (&str, &str),
         payment_id: &str,
-        mut aliases: impl Iterator<Item = &'a Alias>,
+        aliases: &[&Alias],
     ) -> Acquaintance {
         if self.payments.contains(payment_id) {
             return Acquaintance::Known;
         }
         // What was read back from a destination may stand under another name.
         let name = destination::name_in_key(source, payment_id);
-        let concerned = |alias: &Alias| {
+        let concerned = |alias: &&Alias| {
             alias.kind == GATEWAY
                 || holds(&self.aliases, || alias.id.clone())
                 || holds(&self.references, || alias.id.clone())
                 || holds(&self.gateways, || format!("{provider}:{}", alias.id))
                 || holds(&self.stand_ins, || format!("{}:{}", alias.kind, alias.id))
         };
-        match name != payment_id || aliases.any(concerned) {
+        match name != payment_id || aliases.iter().any(concerned) {
             true => Acquaintance::Perhaps,
             false => Acquaintance::Stranger,
         }

@@ -15,13 +15,13 @@ use super::insert::enough;
 use super::newcomers::{Money, Newcomer, Newcomers, Said, about_one};
 use super::record::{Arrival, DELIVERIES, FACTS, LIVE, Origin, Place};
 use super::stand::Folded;
-use super::strangers::{Acquaintance, Ids, Known};
+use super::strangers::{Acquaintance, Ids};
 use super::tx::Tx;
 use super::unpriced::PRICED;
 use crate::ledger::Recorded;
 use crate::ledger::book::{State, explains_adopted};
 use crate::ledger::sql::params;
-use crate::movement::{Alias, Reading};
+use crate::movement::Alias;
 
 /// A payment that is known by its id, and is no stand-in.
 const KNOWN: &str = "SELECT payment FROM payments
@@ -317,7 +317,8 @@ impl Tx<'_> {
                 scope: &reading.scope,
                 lane: LIVE,
             };
-            match self.acquaintance(place, payment_id, reading, &known)? {
+            let aliases: Vec<&Alias> = reading.aliases.iter().collect();
+            match self.acquaintance(place, payment_id, &aliases, &known)? {
                 Acquaintance::Known => {
                     let found = self.known_payment(place, payment_id, &reading.aliases)?;
                     looked.ways[at] = found.map_or(Way::Alone, Way::Known);
@@ -342,26 +343,6 @@ impl Tx<'_> {
             looked.told_by.push(at);
         }
         Ok(())
-    }
-
-    /// What is known of a payment: a stranger is one that nothing in the ledger concerns.
-    fn acquaintance(
-        &self,
-        place: Place<'_>,
-        payment_id: &str,
-        reading: &Reading,
-        known: &Known,
-    ) -> Result<Acquaintance, LedgerError> {
-        let names = (place.source, self.terms(place.source)?.provider.as_str());
-        let by_ids = known.acquaintance(names, payment_id, reading.aliases.iter());
-        if by_ids != Acquaintance::Perhaps {
-            return Ok(by_ids);
-        }
-        let aliases: Vec<&Alias> = reading.aliases.iter().collect();
-        Ok(match self.is_newcomer(place, payment_id, &aliases)? {
-            true => Acquaintance::Stranger,
-            false => Acquaintance::Perhaps,
-        })
     }
 
     /// What came before under the ids of these.

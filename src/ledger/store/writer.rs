@@ -75,7 +75,7 @@ impl Writer {
     ) -> Result<T, LedgerError> {
         let (tell, answer) = oneshot::channel();
         self.send(sort, Work::Run(told(tell, verb))).await?;
-        answer.await.map_err(|_| nothing_written())?
+        answer.await.map_err(|_| LedgerError::nothing_written())?
     }
 
     /// Hands deliveries in and waits for the commit, which is one for all of them.
@@ -96,16 +96,19 @@ impl Writer {
         let _ = self.send(Sort::Short, Work::Record(waiting)).await;
         let mut recorded = Vec::with_capacity(answers.len());
         for told in answers {
-            recorded.push(told.await.unwrap_or_else(|_| Err(nothing_written())));
+            recorded.push(
+                told.await
+                    .unwrap_or_else(|_| Err(LedgerError::nothing_written())),
+            );
         }
         recorded
     }
 
     async fn send(&self, sort: Sort, work: Work) -> Result<(), LedgerError> {
         let sender = lock(&self.sender).clone();
-        let sender = sender.ok_or_else(nothing_written)?;
+        let sender = sender.ok_or_else(LedgerError::nothing_written)?;
         let sent = sender.send(Command { work, sort }).await;
-        sent.map_err(|_| nothing_written())
+        sent.map_err(|_| LedgerError::nothing_written())
     }
 
     /// Runs `verb` every so often, until what this answers is dropped or nothing is
@@ -123,14 +126,8 @@ impl Writer {
                     return;
                 };
                 let verb = verb.clone();
-                let run: Run = Box::new(move |tx| {
-                    let fate = match tx.and_then(verb) {
-                        Ok(()) => Fate::Keep,
-                        Err(error) if is_fault(&error) => Fate::Fault(error),
-                        Err(_) => Fate::TakeBack,
-                    };
-                    (fate, Box::new(|_| {}))
-                });
+                // Nobody waits for what it comes to.
+                let run = told(oneshot::channel().0, verb);
                 // Where commands wait already, this one is not worth waiting for.
                 let _ = sender.try_send(Command {
                     work: Work::Run(run),
@@ -406,10 +403,6 @@ fn by_itself(tx: &Tx<'_>, command: Run, answers: &mut Vec<Answer>) -> Result<boo
         Fate::TakeBack => Ok(false),
         Fate::Keep => Ok(true),
     }
-}
-
-fn nothing_written() -> LedgerError {
-    LedgerError::Unavailable("nothing was written".to_owned())
 }
 
 fn lost() -> LedgerError {
