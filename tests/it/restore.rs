@@ -364,6 +364,48 @@ async fn what_the_lost_ledger_posted_last_is_read_back_before_it_is_posted() {
     }
 }
 
+/// In the copy the sale is under way. The lost ledger had its answer and posted the
+/// refund, which is not listed yet: that is read back as well before it is posted.
+#[tokio::test]
+async fn what_the_lost_ledger_posted_behind_a_call_of_the_copy_is_read_back_too() {
+    for hidden in [true, false] {
+        let mut bench = Bench::new();
+        bench.deliver(bench::customer("cus_A", "acme", 1)).await;
+        bench
+            .deliver(bench::charge("ch_1", 1000, Some("cus_A")))
+            .await;
+        bench.begin().await.unwrap();
+        bench
+            .deliver(bench::refund("ch_1", "re_1", 100, 3999))
+            .await;
+        bench.clock.advance(SECOND_MS);
+        let shown = listed("stripe:ch_1", 1000, bench::START.plus(SECOND_MS));
+        let mut there = There::default();
+        there
+            .rows
+            .insert("stripe:ch_1".to_owned(), vec![("acme".to_owned(), 1000)]);
+        adopt(&bench, vec![shown]).await;
+        assert!(
+            bench.begin().await.is_none(),
+            "nothing before the read-back"
+        );
+        if hidden {
+            there
+                .rows
+                .insert("stripe:ch_1:2".to_owned(), vec![("acme".to_owned(), -100)]);
+        }
+        for _ in 0..2 {
+            bench.clock.advance(901 * SECOND_MS);
+            bench.read_back(&there).await;
+            bench.run(&mut there).await;
+        }
+        let view = bench.payment("ch_1").await;
+        assert_eq!(view.state, State::Settled.word(), "{view:?}");
+        assert_eq!(there.rows["stripe:ch_1:2"].len(), 1, "hidden {hidden}");
+        assert_eq!(there.sum(), 900);
+    }
+}
+
 /// What was posted shortly before the list was read may not be on it yet. It is no
 /// deleted row: it is read back, and counts again once it is listed.
 #[tokio::test]

@@ -21,7 +21,7 @@ impl Tx<'_> {
     /// first then, as after a call of our own.
     pub(super) fn presume(&self, folded: &Folded, seq: u32) -> Result<bool, LedgerError> {
         let source = self.terms(&folded.row.source)?;
-        let Some(lost_at) = self.lost_after_capture(folded)? else {
+        let Some(lost_at) = self.lost_after_capture(folded, seq)? else {
             return Ok(false);
         };
         let Some(transaction) = book::transaction(&folded.book, source, &folded.standing) else {
@@ -42,9 +42,10 @@ impl Tx<'_> {
         if standing.state != State::Settled || !none || rows.iter().any(Row::freezes) {
             return Ok(false);
         }
-        let (Some(lost_at), Some(capture)) =
-            (self.lost_after_capture(folded)?, &standing.position.capture)
-        else {
+        let (Some(lost_at), Some(capture)) = (
+            self.lost_after_capture(folded, 1)?,
+            &standing.position.capture,
+        ) else {
             return Ok(false);
         };
         let whole = Standing {
@@ -66,16 +67,18 @@ impl Tx<'_> {
     }
 
     /// When the ledger was lost, where its last calls may not have been listed
-    /// when the list was adopted and one of them may have been about this payment.
-    /// A ledger may be lost more than once.
-    fn lost_after_capture(&self, folded: &Folded) -> Result<Option<Time>, LedgerError> {
+    /// when the list was adopted and one of them may have posted this row or one behind
+    /// it: what is presumed of an earlier row, which was under way in the copy, says
+    /// nothing of those that followed. A ledger may be lost more than once.
+    fn lost_after_capture(&self, folded: &Folded, seq: u32) -> Result<Option<Time>, LedgerError> {
         let row = &folded.row;
         let confirm_after_ms = self.terms(&row.source)?.confirm_after_ms;
         let lost_at: Option<Time> = self.one(
             "SELECT lost_at FROM destinations WHERE name = ?1 AND adopted_at < lost_at + ?2
                AND NOT EXISTS (SELECT 1 FROM attempts WHERE payment = ?3
-                   AND ((outcome = 'presumed' AND deadline >= lost_at) OR begun_at > lost_at))",
-            params![row.destination, confirm_after_ms, row.payment],
+                   AND ((outcome = 'presumed' AND deadline >= lost_at AND seq >= ?4)
+                        OR begun_at > lost_at))",
+            params![row.destination, confirm_after_ms, row.payment, seq],
             |row| Ok(Time(row.get(0)?)),
         )?;
         let capture = folded.standing.position.capture.as_ref();
