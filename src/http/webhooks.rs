@@ -187,7 +187,7 @@ async fn record(app: &App, name: &str, delivery: Delivery) -> Result<Recorded, P
     match tokio::time::timeout(limit, app.ledger.record(delivery)).await {
         Err(_) => Err(turned_away("the ledger took too long")),
         Ok(Ok(recorded)) => {
-            tracing::info!(
+            tracing::debug!(
                 source = name,
                 delivery = plain_id(&recorded.delivery),
                 status = recorded.status.word(),

@@ -54,7 +54,7 @@ impl Writer {
         shared: Arc<Shared>,
     ) -> Result<Writer, LedgerError> {
         if let Link::File(conn) = &link {
-            schema::be_brief(conn, shared.serving)?;
+            schema::serve_by(conn, shared.serving)?;
         }
         let (sender, commands) = mpsc::channel(WAITING_MOST);
         let thread = std::thread::Builder::new()
