@@ -120,7 +120,8 @@ deliveries() {
   sandbox
   configure 1
   serve "$(($1 > 0 ? $1 : 1))"
-  HOOK=$HOOK "${deliver[@]}" "$seconds" "$connections" "${places[@]/%//webhooks/stripe}"
+  HOOK=$HOOK "${deliver[@]}" --seconds "$seconds" --connections "$connections" \
+    "${places[@]/%//webhooks/stripe}"
   stop
 }
 

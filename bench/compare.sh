@@ -1,0 +1,249 @@
+#!/usr/bin/env bash
+# Durable intake of webhooks side by side: `tributary serve`, the least that axum can do,
+# and what somebody would build or take instead (rivals/, each with its own words on how
+# it is made). All receive the same signed Stripe charges of 2.7 kB, each its own, over
+# the same connections, and answer 200 after a commit that waited for the disk; axum only
+# reads the body. In each round each of them runs once, on an empty folder, one after
+# another; ratios are of one round, and the one in the middle of all rounds is told.
+#
+#   bench/compare.sh [SECONDS] [ROUNDS] [NAME…]     default 5, 3 and all
+#
+# Names: bare, ours, ours-again (90 of 100 deliveries came before), ours-postgres, express,
+# fastify, fastify-plain, fastapi, stripe-sync-engine, qhook; and ours-slow, fastify-slow,
+# fastify-plain-slow, for which each fsync takes 2 ms longer (needs strace).
+# CONNECTIONS=64, and RIVALS=folder says where rivals are installed.
+#
+# It needs what `cargo build --release` makes, and of rivals that are named Node 20 with a
+# C++ compiler, Python 3, PostgreSQL's programs, curl. Nothing leaves the machine, but for
+# what installs the rivals. It ends what it started.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+seconds="${1:-5}"
+rounds="${2:-3}"
+connections="${CONNECTIONS:-64}"
+names=("${@:3}")
+[ ${#names[@]} -gt 0 ] || names=(bare ours ours-again fastify fastify-plain express fastapi \
+  ours-postgres stripe-sync-engine qhook ours-slow fastify-slow fastify-plain-slow)
+binary="$(realpath "${TRIBUTARY:-target/release/tributary}")"
+programs="$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -rV | head -1 || true)"
+[ -x "$binary" ] || { echo "build it first: cargo build --release" >&2; exit 2; }
+
+# The path of a benchmark's program.
+built() {
+  cargo bench --quiet --locked --bench "$1" --no-run --message-format=json |
+    grep -o "\"executable\":\"[^\"]*/$1-[^\"]*\"" | cut -d'"' -f4
+}
+deliver="$(built deliver)"
+bare="$(built bare)"
+
+work="$(mktemp -d "${TMPDIR:-/var/tmp}/compare-XXXXXX")"
+rivals="$(realpath -m "${RIVALS:-target/rivals}")"
+running=()
+stop() {
+  local at
+  for ((at = ${#running[@]} - 1; at >= 0; at--)); do
+    # What delays fsync goes when what it delays has gone.
+    if [ "$(cat "/proc/${running[at]}/comm" 2>/dev/null)" = strace ]; then
+      pkill -P "${running[at]}" || true
+    else
+      kill "${running[at]}" 2>/dev/null || true
+    fi
+    wait "${running[at]}" 2>/dev/null || true
+  done
+  running=()
+}
+finish() {
+  stop
+  rm -rf "$work"
+}
+trap finish EXIT
+
+export OPS=operator-token-0123456789 PK=pk SK=sk_0123456789 HOOK=whsec_0123456789
+as_user=()
+if [ "$(id -u)" = 0 ]; then
+  chmod 755 "$work"
+  as_user=(setpriv --reuid=postgres --regid=postgres --init-groups --)
+fi
+
+free_port() {
+  python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# Waits until a log says a word.
+until_said() {
+  local tries
+  for tries in $(seq 300); do
+    grep -q "$2" "$1" 2>/dev/null && return
+    sleep 0.1
+  done
+  echo "nothing listens:" >&2
+  tail -5 "$1" >&2
+  return 1
+}
+
+# A server of its own in `folder`; how it is reached is in `url`.
+postgres() {
+  [ -x "$programs/initdb" ] || { echo "PostgreSQL is missing" >&2; return 1; }
+  mkdir "$folder/server"
+  [ "$(id -u)" = 0 ] && chown postgres "$folder/server"
+  (cd "$folder/server" && "${as_user[@]}" "$programs/initdb" -D "$folder/server/data" \
+    -U postgres -E UTF8 --locale=C.UTF-8 -A trust >/dev/null)
+  (cd "$folder/server" && exec "${as_user[@]}" "$programs/postgres" -D "$folder/server/data" \
+    -k "$folder/server" -p 5432 -c listen_addresses= >"$folder/server/log" 2>&1) &
+  running+=($!)
+  watched+=(--pid $!)
+  until "$programs/pg_isready" -q -h "$folder/server" -p 5432; do sleep 0.1; done
+  url="postgres://postgres@${folder//\//%2F}%2Fserver:5432/postgres"
+}
+
+# Ours on a ledger; a call a second goes to a sandbox, so that hardly more than intake
+# is measured.
+ours() {
+  local ledger="$1" sandbox
+  "$binary" sandbox --listen 127.0.0.1:0 --auto-customers >"$folder/sandbox.log" 2>&1 &
+  running+=($!)
+  until_said "$folder/sandbox.log" '127\.0\.0\.1:[0-9]'
+  sandbox="$(grep -om1 '127\.0\.0\.1:[0-9]*' "$folder/sandbox.log")"
+  cat >"$folder/tributary.toml" <<TOML
+[ledger]
+url = "$ledger"
+[http]
+public = "127.0.0.1:0"
+admin = "127.0.0.1:0"
+[[http.tokens]]
+name = "ops"
+role = "operator"
+token = { env = "OPS" }
+[destinations.ps]
+base_url = "http://$sandbox"
+public_key = { env = "PK" }
+secret_key = { env = "SK" }
+requests_per_second = 1
+burst = 1
+max_in_flight = 1
+mirror_every_minutes = 0
+[sources.stripe]
+provider = "stripe"
+destination = "ps"
+secrets = [{ env = "HOOK" }]
+forward_from = "2025-01-01"
+TOML
+  (cd "$folder" && exec "${slowly[@]}" "$binary" --config tributary.toml serve \
+    >"$folder/log" 2>&1) &
+  running+=($!)
+  watched+=(--pid $!)
+  until_said "$folder/log" '"listening"' &&
+    place="http://$(grep -o '"public":"[^"]*"' "$folder/log" | cut -d'"' -f4)/webhooks/stripe"
+}
+
+# A rival, which is installed where it is not yet.
+rival() {
+  local port
+  port="$(free_port)"
+  "bench/rivals/$1/install.sh" "$rivals/$2" >&2 || return 1
+  mkdir "$folder/data"
+  "${slowly[@]}" "bench/rivals/$1/serve.sh" "$rivals/$2" "$folder/data" "$port" \
+    >"$folder/log" 2>&1 &
+  running+=($!)
+  watched+=(--pid $!)
+  until_said "$folder/log" listening && place="http://127.0.0.1:$port/webhooks/stripe"
+}
+
+# Runs one of them once; prints what was sent and what it took.
+run() {
+  folder="$work/$1"
+  rm -rf "$folder"
+  mkdir "$folder"
+  watched=() slowly=() place=""
+  # Who commits once for each request takes in one connection with each of them.
+  local again=0 name="$1" warm=3
+  if [ "${name%-slow}" != "$name" ]; then
+    name="${name%-slow}" warm=10
+    command -v strace >/dev/null || { echo "strace is missing" >&2; return 1; }
+    slowly=(strace -f --seccomp-bpf -e trace=fsync,fdatasync \
+      -e inject=fsync,fdatasync:delay_exit=2000 -o /dev/null)
+  fi
+  case "$name" in
+    bare)
+      local port
+      port="$(free_port)"
+      "$bare" "$port" >"$folder/log" 2>&1 &
+      running+=($!)
+      watched+=(--pid $!)
+      until_said "$folder/log" listening &&
+        place="http://127.0.0.1:$port/webhooks/stripe"
+      ;;
+    ours) ours "sqlite:ledger.db" ;;
+    ours-again)
+      again=90
+      ours "sqlite:ledger.db"
+      ;;
+    ours-postgres) postgres && ours "$url" ;;
+    stripe-sync-engine)
+      postgres &&
+        DATABASE_URL="postgresql://postgres@localhost/postgres?host=$folder/server" rival "$name" node
+      ;;
+    express | fastify | fastify-plain) rival "$name" node ;;
+    fastapi | qhook) rival "$name" "$name" ;;
+    *) echo "no such name: $1" >&2; return 1 ;;
+  esac
+  # Where one step failed nothing listens.
+  [ -n "$place" ] || return 1
+  "$deliver" --seconds "$seconds" --warm "$warm" --connections "$connections" --again "$again" \
+    "${watched[@]}" "$place" || echo "    (of these some failed)" >&2
+  stop
+}
+
+told="$work/told"
+for round in $(seq "$rounds"); do
+  for name in "${names[@]}"; do
+    run "$name" >"$work/line" || { echo "$name: could not be run" >&2; stop; continue; }
+    line="$(cat "$work/line")"
+    echo "round $round, $name: $line"
+    echo "round=$round name=$name $line" >>"$told"
+  done
+done
+
+# The one in the middle of what the rounds say.
+awk -v names="${names[*]}" '
+  function middle(list,    parts, n, i, j, held) {
+    n = split(list, parts, " ")
+    for (i = 2; i <= n; i++)
+      for (j = i; j > 1 && parts[j - 1] + 0 > parts[j] + 0; j--) {
+        held = parts[j]; parts[j] = parts[j - 1]; parts[j - 1] = held
+      }
+    return n ? parts[int((n + 1) / 2)] : ""
+  }
+  function over(ours, theirs,    list, round) {
+    list = ""
+    for (round = 1; round <= rounds; round++)
+      if (rate[round, ours] && rate[round, theirs])
+        list = list " " rate[round, ours] / rate[round, theirs]
+    return list == "" ? "" : sprintf("%.2f", middle(list))
+  }
+  {
+    split("", field)
+    for (i = 1; i <= NF; i++) { split($i, pair, "="); field[pair[1]] = pair[2] }
+    name = field["name"]; round = field["round"]
+    if (round > rounds) rounds = round
+    rate[round, name] = field["per_s"]
+    for (what in field) all[name, what] = all[name, what] " " field[what]
+  }
+  END {
+    print ""
+    print "| what answers | a second | of bare axum | ours to it | p50, p99, longest ms | processor, µs each | written, kB each | memory, MiB |"
+    print "|---|---|---|---|---|---|---|---|"
+    split(names, list, " ")
+    for (i = 1; i in list; i++) {
+      name = list[i]
+      if (all[name, "per_s"] == "") continue
+      against = name ~ /-slow$/ ? "ours-slow" : name == "stripe-sync-engine" ? "ours-postgres" : "ours"
+      printf "| %s | %d | %s | %s | %.1f, %.1f, %.0f | %.0f | %.1f | %.0f |\n", name, \
+        middle(all[name, "per_s"]), over(name, "bare"), \
+        name ~ /^ours/ ? (name == "ours" || name == "ours-slow" ? "" : over("ours", name)) : over(against, name), \
+        middle(all[name, "p50_us"]) / 1000, middle(all[name, "p99_us"]) / 1000, \
+        middle(all[name, "max_us"]) / 1000, middle(all[name, "cpu_ns"]) / 1000, \
+        middle(all[name, "written_b"]) / 1000, middle(all[name, "peak_kib"]) / 1024
+    }
+  }' "$told"
