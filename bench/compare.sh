@@ -25,116 +25,19 @@ connections="${CONNECTIONS:-64}"
 names=("${@:3}")
 [ ${#names[@]} -gt 0 ] || names=(bare ours ours-again fastify fastify-plain express fastapi \
   ours-postgres stripe-sync-engine qhook ours-slow fastify-slow fastify-plain-slow)
-binary="$(realpath "${TRIBUTARY:-target/release/tributary}")"
-programs="$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -rV | head -1 || true)"
-[ -x "$binary" ] || { echo "build it first: cargo build --release" >&2; exit 2; }
-
-# The path of a benchmark's program.
-built() {
-  cargo bench --quiet --locked --bench "$1" --no-run --message-format=json |
-    grep -o "\"executable\":\"[^\"]*/$1-[^\"]*\"" | cut -d'"' -f4
-}
+source bench/common.sh
 deliver="$(built deliver)"
 bare="$(built bare)"
-
-work="$(mktemp -d "${TMPDIR:-/var/tmp}/compare-XXXXXX")"
 rivals="$(realpath -m "${RIVALS:-target/rivals}")"
-running=()
-stop() {
-  local at
-  for ((at = ${#running[@]} - 1; at >= 0; at--)); do
-    # What delays fsync goes when what it delays has gone.
-    if [ "$(cat "/proc/${running[at]}/comm" 2>/dev/null)" = strace ]; then
-      pkill -P "${running[at]}" || true
-    else
-      kill "${running[at]}" 2>/dev/null || true
-    fi
-    wait "${running[at]}" 2>/dev/null || true
-  done
-  running=()
-}
-finish() {
-  stop
-  rm -rf "$work"
-}
-trap finish EXIT
-
-export OPS=operator-token-0123456789 PK=pk SK=sk_0123456789 HOOK=whsec_0123456789
-as_user=()
-if [ "$(id -u)" = 0 ]; then
-  chmod 755 "$work"
-  as_user=(setpriv --reuid=postgres --regid=postgres --init-groups --)
-fi
 
 free_port() {
   python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-# Waits until a log says a word.
-until_said() {
-  local tries
-  for tries in $(seq 300); do
-    grep -q "$2" "$1" 2>/dev/null && return
-    sleep 0.1
-  done
-  echo "nothing listens:" >&2
-  tail -5 "$1" >&2
-  return 1
-}
-
-# A server of its own in `folder`; how it is reached is in `url`.
-postgres() {
-  [ -x "$programs/initdb" ] || { echo "PostgreSQL is missing" >&2; return 1; }
-  mkdir "$folder/server"
-  [ "$(id -u)" = 0 ] && chown postgres "$folder/server"
-  (cd "$folder/server" && "${as_user[@]}" "$programs/initdb" -D "$folder/server/data" \
-    -U postgres -E UTF8 --locale=C.UTF-8 -A trust >/dev/null)
-  (cd "$folder/server" && exec "${as_user[@]}" "$programs/postgres" -D "$folder/server/data" \
-    -k "$folder/server" -p 5432 -c listen_addresses= >"$folder/server/log" 2>&1) &
-  running+=($!)
-  watched+=(--pid $!)
-  until "$programs/pg_isready" -q -h "$folder/server" -p 5432; do sleep 0.1; done
-  url="postgres://postgres@${folder//\//%2F}%2Fserver:5432/postgres"
-}
-
 # Ours on a ledger; a call a second goes to a sandbox, so that hardly more than intake
 # is measured.
 ours() {
-  local ledger="$1" sandbox
-  "$binary" sandbox --listen 127.0.0.1:0 --auto-customers >"$folder/sandbox.log" 2>&1 &
-  running+=($!)
-  until_said "$folder/sandbox.log" '127\.0\.0\.1:[0-9]'
-  sandbox="$(grep -om1 '127\.0\.0\.1:[0-9]*' "$folder/sandbox.log")"
-  cat >"$folder/tributary.toml" <<TOML
-[ledger]
-url = "$ledger"
-[http]
-public = "127.0.0.1:0"
-admin = "127.0.0.1:0"
-[[http.tokens]]
-name = "ops"
-role = "operator"
-token = { env = "OPS" }
-[destinations.ps]
-base_url = "http://$sandbox"
-public_key = { env = "PK" }
-secret_key = { env = "SK" }
-requests_per_second = 1
-burst = 1
-max_in_flight = 1
-mirror_every_minutes = 0
-[sources.stripe]
-provider = "stripe"
-destination = "ps"
-secrets = [{ env = "HOOK" }]
-forward_from = "2025-01-01"
-TOML
-  (cd "$folder" && exec "${slowly[@]}" "$binary" --config tributary.toml serve \
-    >"$folder/log" 2>&1) &
-  running+=($!)
-  watched+=(--pid $!)
-  until_said "$folder/log" '"listening"' &&
-    place="http://$(grep -o '"public":"[^"]*"' "$folder/log" | cut -d'"' -f4)/webhooks/stripe"
+  sandbox && configure "$1" 1 1 1 && serve 1 && place="${places[0]}"
 }
 
 # A rival, which is installed where it is not yet.
@@ -152,9 +55,7 @@ rival() {
 
 # Runs one of them once; prints what was sent and what it took.
 run() {
-  folder="$work/$1"
-  rm -rf "$folder"
-  mkdir "$folder"
+  fresh "$1"
   watched=() slowly=() place=""
   # Who commits once for each request takes in one connection with each of them.
   local again=0 name="$1" warm=3
@@ -182,7 +83,7 @@ run() {
     ours-postgres) postgres && ours "$url" ;;
     stripe-sync-engine)
       postgres &&
-        DATABASE_URL="postgresql://postgres@localhost/postgres?host=$folder/server" rival "$name" node
+        DATABASE_URL="postgresql://postgres@localhost/postgres?host=$server" rival "$name" node
       ;;
     express | fastify | fastify-plain) rival "$name" node ;;
     fastapi | qhook) rival "$name" "$name" ;;
