@@ -40,13 +40,14 @@ ours() {
   sandbox && configure "$1" 1 1 1 && serve 1 && place="${places[0]}"
 }
 
-# A rival, which is installed where it is not yet.
+# A rival of a folder of rivals/, which is installed where it is not yet; who has several
+# there is told which.
 rival() {
   local port
   port="$(free_port)"
-  "bench/rivals/$1/install.sh" "$rivals/$2" >&2 || return 1
+  "bench/rivals/$1/install.sh" "$rivals/$1" >&2 || return 1
   mkdir "$folder/data"
-  "${slowly[@]}" "bench/rivals/$1/serve.sh" "$rivals/$2" "$folder/data" "$port" \
+  "${slowly[@]}" "bench/rivals/$1/serve.sh" "$rivals/$1" "$folder/data" "$port" "${@:2}" \
     >"$folder/log" 2>&1 &
   running+=($!)
   watched+=(--pid $!)
@@ -83,10 +84,10 @@ run() {
     ours-postgres) postgres && ours "$url" ;;
     stripe-sync-engine)
       postgres &&
-        DATABASE_URL="postgresql://postgres@localhost/postgres?host=$server" rival "$name" node
+        DATABASE_URL="postgresql://postgres@localhost/postgres?host=$server" rival node "$name"
       ;;
-    express | fastify | fastify-plain) rival "$name" node ;;
-    fastapi | qhook) rival "$name" "$name" ;;
+    express | fastify | fastify-plain) rival node "$name" ;;
+    fastapi | qhook) rival "$name" ;;
     *) echo "no such name: $1" >&2; return 1 ;;
   esac
   # Where one step failed nothing listens.

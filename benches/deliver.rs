@@ -74,7 +74,7 @@ impl Place {
     }
 }
 
-/// A charge as Stripe tells of one, with `{name}` for what differs.
+/// A charge as Stripe tells of one, with `{{name}}` for what differs.
 const CHARGE: &str = include_str!("charge.json");
 
 /// What is written for each event, in the order in which it stands in [`CHARGE`].
@@ -371,8 +371,8 @@ async fn main() -> ExitCode {
         part(500),
         part(990),
         part(1_000),
-        (after.ticks - before.ticks) * 10_000_000 / many,
-        (after.written - before.written) / many,
+        after.ticks.saturating_sub(before.ticks) * 10_000_000 / many,
+        after.written.saturating_sub(before.written) / many,
         after.peak_kib,
     );
     match cut == 0 && refused == 0 {

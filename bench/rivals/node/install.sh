@@ -2,7 +2,7 @@
 # Installs what package.json pins into the folder WORK, unless just that is there. All
 # rivals in Node have the same packages, so that they can share one WORK.
 #
-#   npm-install.sh WORK
+#   install.sh WORK
 #
 # better-sqlite3 brings a binary or compiles one, which needs a C++ compiler, make,
 # python3 and the headers of Node.

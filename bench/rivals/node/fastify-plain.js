@@ -2,23 +2,15 @@
 // signature and better-sqlite3 12.11: one INSERT and one commit for each request.
 // WAL with synchronous=FULL: a commit has returned from fsync when it is answered.
 //
-//   HOOK=whsec_… node server.js DATA PORT
-import Database from "better-sqlite3";
+//   HOOK=whsec_… node fastify-plain.js DATA PORT
 import Fastify from "fastify";
 import Stripe from "stripe";
+import { open } from "./store.js";
 
 const [data, port] = process.argv.slice(2);
 const secret = process.env.HOOK;
 
-const db = new Database(`${data}/events.db`);
-db.pragma("journal_mode = WAL");
-db.pragma("synchronous = FULL");
-db.exec(`CREATE TABLE IF NOT EXISTS events (
-  id TEXT NOT NULL PRIMARY KEY, type TEXT NOT NULL, created INTEGER NOT NULL, body BLOB NOT NULL
-)`);
-const insert = db.prepare(
-  "INSERT INTO events (id, type, created, body) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-);
+const { insert } = open(data);
 
 // Nothing is asked of Stripe, so that the key is of no use.
 const stripe = new Stripe("sk_test_unused");

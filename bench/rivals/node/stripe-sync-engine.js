@@ -3,7 +3,7 @@
 // the event to stripe.charges; the event itself it does not keep. PostgreSQL answers a
 // statement when its commit is on the disk (synchronous_commit and fsync are on).
 //
-//   HOOK=whsec_… DATABASE_URL=postgres://… node server.js DATA PORT
+//   HOOK=whsec_… DATABASE_URL=postgres://… node stripe-sync-engine.js DATA PORT
 import { createRequire } from "node:module";
 import Fastify from "fastify";
 

@@ -3,24 +3,16 @@
 // came in the same turn of the event loop. WAL with synchronous=FULL: a commit has
 // returned from fsync when the requests in it are answered.
 //
-//   HOOK=whsec_… node server.js DATA PORT
+//   HOOK=whsec_… node fastify.js DATA PORT
 import { createHmac, createSecretKey, timingSafeEqual } from "node:crypto";
-import Database from "better-sqlite3";
 import Fastify from "fastify";
+import { open } from "./store.js";
 
 const TOLERANCE_SECONDS = 300;
 const [data, port] = process.argv.slice(2);
 const key = createSecretKey(Buffer.from(process.env.HOOK));
 
-const db = new Database(`${data}/events.db`);
-db.pragma("journal_mode = WAL");
-db.pragma("synchronous = FULL");
-db.exec(`CREATE TABLE IF NOT EXISTS events (
-  id TEXT NOT NULL PRIMARY KEY, type TEXT NOT NULL, created INTEGER NOT NULL, body BLOB NOT NULL
-)`);
-const insert = db.prepare(
-  "INSERT INTO events (id, type, created, body) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-);
+const { db, insert } = open(data);
 const insertAll = db.transaction((all) => {
   for (const { event, body } of all) insert.run(event.id, event.type, event.created, body);
 });
