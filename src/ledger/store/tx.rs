@@ -399,6 +399,19 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// Waits until everything that was [queued](Tx::queue) is done.
+    ///
+    /// # Errors
+    /// Of that.
+    pub(super) fn catch_up(&self) -> Result<(), LedgerError> {
+        match self.conn {
+            Conn::Postgres(client) if client.borrow().owes_answers() => {
+                client.borrow_mut().batch("")
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Takes back what was done since the place.
     pub(super) fn go_back(&self, name: &str) -> Result<(), LedgerError> {
         let sql = format!("ROLLBACK TO SAVEPOINT {name}");

@@ -1,8 +1,9 @@
-//! The writer thread: all waiting commands in one commit, a savepoint each, and one for
-//! all deliveries that can be recorded together.
+//! The writer thread: all waiting commands in one commit, first the deliveries that can be
+//! recorded together, then the others, a savepoint each.
 //!
-//! A command's answer is given only after the commit. A command that fails
-//! takes back its own savepoint and nothing else; a fault of the disk, in a
+//! A command's answer is given only after the commit. Where a delivery is refused, all are
+//! recorded one by one; any other command that fails takes back its own savepoint and
+//! nothing else; a fault of the disk, in a
 //! command or in the commit, fails every command of the batch, and the file is
 //! opened afresh. While there is trouble the thread tries by itself whether
 //! writing works again. It repairs nothing: a damaged file stays closed.
@@ -286,14 +287,12 @@ fn commit(
     let mut answers = Vec::with_capacity(batch.len());
     let changes = conn.changes(0);
     let ended = (|| {
-        conn.begin()?;
-        let tx = Tx::new(conn, &shared.terms, &shared.zone, shared.clock.now());
-        if lock(&shared.trouble).is_some() {
-            // While there is trouble every batch tries to write.
-            tx.run(PROBE, [shared.clock.now().to_string()])?;
-        }
+        let mut tx = begin(conn, shared)?;
         let mut keep = true;
-        together(&tx, batch, &mut answers)?;
+        if !together(&tx, batch, &mut answers)? {
+            conn.roll_back()?;
+            tx = begin(conn, shared)?;
+        }
         for Command { work, sort } in batch.drain(..) {
             for run in work.alone() {
                 match sort {
@@ -323,21 +322,33 @@ fn commit(
     (answers, ended.map(|()| conn.changes(changes) > changes))
 }
 
+/// Begins the transaction of a batch.
+fn begin<'a>(conn: Conn<'a>, shared: &'a Shared) -> Result<Tx<'a>, LedgerError> {
+    conn.begin()?;
+    let tx = Tx::new(conn, &shared.terms, &shared.zone, shared.clock.now());
+    if lock(&shared.trouble).is_some() {
+        // While there is trouble every batch tries to write.
+        tx.run(PROBE, [shared.clock.now().to_string()])?;
+    }
+    Ok(tx)
+}
+
 /// Records the deliveries of a batch that can be recorded together, and leaves in it what
-/// has to go alone: all of them where one is refused.
+/// has to go alone. False where one is refused, and all have to: then the transaction is
+/// to be begun again. It is the first in its transaction and has no savepoint, because
+/// SQLite copies each page that changes behind one.
 fn together(
     tx: &Tx<'_>,
     batch: &mut [Command],
     answers: &mut Vec<Answer>,
-) -> Result<(), LedgerError> {
+) -> Result<bool, LedgerError> {
     let waiting = batch.iter().flat_map(Command::waiting);
     let arrivals: Vec<&Arrival> = waiting.map(|it| &it.arrival).collect();
     if arrivals.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
-    tx.save("together")?;
     let recorded = tx.record_together(&arrivals);
-    match recorded.and_then(|recorded| tx.let_go("together").map(|()| recorded)) {
+    match recorded.and_then(|recorded| tx.catch_up().map(|()| recorded)) {
         Ok(recorded) => {
             let mut recorded = recorded.into_iter();
             for command in batch.iter_mut() {
@@ -351,13 +362,12 @@ fn together(
                     }
                 }
             }
-            Ok(())
+            Ok(true)
         }
         Err(error) if is_fault(&error) || tx.is_lost() => Err(error),
         Err(error) => {
             tracing::debug!(%error, "deliveries are recorded one by one");
-            tx.go_back("together")?;
-            tx.let_go("together")
+            Ok(false)
         }
     }
 }
