@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::circuit::{Alone, Door};
 use crate::destination::{Destination, Outcome, Window};
-use crate::ledger::{Comparison, Difference, Differs, Ledger, LedgerError};
+use crate::ledger::{Difference, Differs, Ledger, LedgerError};
 use crate::money::{Currency, Minor};
 use crate::time::{Clock, DAY_MS, Time};
 
@@ -96,11 +96,7 @@ pub async fn reconcile(
         ledger.begin_adoption(destination.name()).await?;
     }
     let since = if adopting { Time(0) } else { since };
-    let comparison = Comparison {
-        destination: destination.name().to_owned(),
-        since,
-        began_at: clock.now(),
-    };
+    let comparison = ledger.begin_comparison(destination.name(), since).await?;
     let window = Window {
         from: since,
         to: clock.now().plus(AHEAD_MS),

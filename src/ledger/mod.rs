@@ -383,6 +383,18 @@ impl Ledger {
         self.store().end_import(import, came, failed).await
     }
 
+    /// Begins to compare what is at the destination from `since` on.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn begin_comparison(
+        &self,
+        destination: &str,
+        since: Time,
+    ) -> Result<Comparison, LedgerError> {
+        self.store().begin_comparison(destination, since).await
+    }
+
     /// Compares one page of the destination's own list with what the ledger
     /// believes, and notes that its rows were seen.
     ///

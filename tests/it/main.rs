@@ -52,4 +52,5 @@ mod texts;
 mod tidy;
 mod together;
 mod upgrade;
+mod values;
 mod world;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde_json::Value;
 use tributary::destination::Row as Listed;
 use tributary::ledger::book::State;
-use tributary::ledger::{Comparison, Difference, Ledger, LedgerError};
+use tributary::ledger::{Difference, Ledger, LedgerError};
 use tributary::reconcile::{Reconciled, Then, reconcile};
-use tributary::time::{Clock, SECOND_MS, Time};
+use tributary::time::{Clock, HOUR_MS, SECOND_MS, Time};
 
 use crate::bench::{self, Bench, There, usd};
 use crate::binary::Folder;
@@ -308,11 +308,8 @@ fn listed(key: &str, amount: i64, at: Time) -> Listed {
 /// Adopts a list that shows `rows`.
 async fn adopt(bench: &Bench, rows: Vec<Listed>) {
     bench.ledger.begin_adoption("ps").await.unwrap();
-    let comparison = Comparison {
-        destination: "ps".to_owned(),
-        since: Time(0),
-        began_at: bench.clock.now(),
-    };
+    let begun = bench.ledger.begin_comparison("ps", Time(0)).await;
+    let comparison = begun.unwrap();
     bench.ledger.adopt(comparison.clone(), rows).await.unwrap();
     let unlisted = bench
         .ledger
@@ -362,6 +359,29 @@ async fn what_the_lost_ledger_posted_last_is_read_back_before_it_is_posted() {
         assert_eq!(there.rows["stripe:ch_1"].len(), 1, "hidden {hidden}");
         assert_eq!(there.sum(), 100);
     }
+}
+
+/// What one list showed is no second row on the next, however soon that is read.
+#[tokio::test]
+async fn two_lists_of_one_millisecond_are_told_apart() {
+    let mut bench = Bench::new();
+    let mut there = There::default();
+    bench.deliver(bench::customer("cus_A", "acme", 1)).await;
+    bench
+        .deliver(bench::charge("ch_1", 100, Some("cus_A")))
+        .await;
+    bench.run(&mut there).await;
+    bench.clock.advance(2 * HOUR_MS);
+    let listed = || vec![listed("stripe:ch_1", 100, bench::START)];
+    for _ in 0..3 {
+        let begun = bench.ledger.begin_comparison("ps", Time(0)).await;
+        let found = bench.ledger.compare(begun.unwrap(), listed()).await;
+        assert_eq!(found.unwrap(), []);
+    }
+    let begun = bench.ledger.begin_comparison("ps", Time(0)).await.unwrap();
+    let twice = [listed(), listed()].concat();
+    let found = bench.ledger.compare(begun, twice).await.unwrap();
+    assert_eq!(found.len(), 1, "one list that shows it twice says so");
 }
 
 /// In the copy the sale is under way. The lost ledger had its answer and posted the

@@ -104,6 +104,28 @@ async fn every_older_ledger_opens_and_goes_on() {
     }
 }
 
+/// A database of version 1 had no table of values: what waits in it is found.
+#[tokio::test]
+async fn an_older_database_opens_and_goes_on() {
+    let mut bench = Bench::on_server(vec![terms("stripe")]);
+    bench.deliver(charge("ch_nobody", 700, Some("cus_B"))).await;
+    bench.shut().await;
+    bench.change(
+        "DROP TABLE clue_values; ALTER TABLE destinations DROP COLUMN compared_at;
+         CREATE INDEX clues_by_value ON clues (value, field) WHERE field <> 'import.customer_key';
+         DELETE FROM meta WHERE name = 'values_until';
+         UPDATE meta SET value = '1' WHERE name = 'version'",
+    );
+    bench.restart().await;
+    assert_eq!(bench.state("ch_nobody").await, State::Unattributed);
+    let until = "SELECT CAST(value AS BIGINT) FROM meta WHERE name = 'values_until'";
+    assert_eq!(bench.number(until), 1);
+    bench.deliver(customer("cus_B", "acme", 5)).await;
+    let mut there = There::default();
+    bench.run(&mut there).await;
+    assert_eq!(there.sum(), 700);
+}
+
 /// The checks were written anew where they stand: they say the same, and no words
 /// of SQLite's slow kind are left in them.
 fn same_checks(file: &Path, version: i64) {

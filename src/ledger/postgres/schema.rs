@@ -14,7 +14,10 @@ use crate::ledger::closed::refuse_closed;
 use crate::ledger::sql::Value;
 
 /// The versions in order; `meta` says how many a ledger has had.
-const VERSIONS: [&str; 1] = [include_str!("../sql/postgres/001.sql")];
+const VERSIONS: [&str; 2] = [
+    include_str!("../sql/postgres/001.sql"),
+    include_str!("../sql/postgres/002.sql"),
+];
 
 /// The oldest server, as `server_version_num` counts, and for people.
 const SERVER_LEAST: (i64, &str) = (140_000, "14");

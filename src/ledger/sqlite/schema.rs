@@ -15,7 +15,7 @@ use crate::ledger::closed::refuse_closed;
 const APPLICATION_ID: i64 = 0x5472_6962;
 
 /// The versions in order; a file's `user_version` says how many it has had.
-const VERSIONS: [&str; 8] = [
+const VERSIONS: [&str; 9] = [
     include_str!("../sql/sqlite/001.sql"),
     include_str!("../sql/sqlite/002.sql"),
     include_str!("../sql/sqlite/003.sql"),
@@ -24,6 +24,7 @@ const VERSIONS: [&str; 8] = [
     include_str!("../sql/sqlite/006.sql"),
     include_str!("../sql/sqlite/007.sql"),
     include_str!("../sql/sqlite/008.sql"),
+    include_str!("../sql/sqlite/009.sql"),
 ];
 
 /// Why nothing may be written, where that is so.

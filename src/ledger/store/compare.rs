@@ -13,11 +13,30 @@ use crate::destination::Row as Listed;
 use crate::ledger::{Comparison, Difference, Differs, Unlisted};
 use crate::money::{Currency, Minor};
 use crate::plan::RowState;
+use crate::time::{SECOND_MS, Time};
 
 /// Rows of one page of what no list showed.
 const UNLISTED_AT_ONCE: usize = 250;
 
 impl Store {
+    /// As [`crate::ledger::Ledger::begin_comparison`].
+    pub(in crate::ledger) async fn begin_comparison(
+        &self,
+        destination: &str,
+        since: Time,
+    ) -> Result<Comparison, LedgerError> {
+        let destination = destination.to_owned();
+        let begun = self.write(move |tx| {
+            let began_at = tx.compared_from(&destination)?;
+            Ok(Comparison {
+                destination,
+                since,
+                began_at,
+            })
+        });
+        begun.await
+    }
+
     /// As [`crate::ledger::Ledger::compare`].
     pub(in crate::ledger) async fn compare(
         &self,
@@ -118,6 +137,26 @@ fn read_ours(row: &SqlRow<'_>) -> Result<(Ours, String), LedgerError> {
 }
 
 impl Tx<'_> {
+    /// When a comparison begins, which is what it is told apart from others by: of two that
+    /// are asked for in one millisecond, one begins later. Only that little later, because
+    /// what was called after it began is not judged by it.
+    fn compared_from(&self, destination: &str) -> Result<Time, LedgerError> {
+        let last: Option<Option<i64>> = self.one(
+            "SELECT compared_at FROM destinations WHERE name = ?1",
+            [destination],
+            |row| row.get(0),
+        )?;
+        let last = last.flatten().map(Time);
+        let just_now = last.filter(|it| (0..SECOND_MS).contains(&it.since(self.now)));
+        let began_at = just_now.map_or(self.now, |last| last.plus(1));
+        self.queue(
+            "INSERT INTO destinations (name, compared_at) VALUES (?1, ?2)
+             ON CONFLICT (name) DO UPDATE SET compared_at = excluded.compared_at",
+            params![destination, began_at.ms()],
+        )?;
+        Ok(began_at)
+    }
+
     pub(super) fn compare_row(
         &self,
         comparison: &Comparison,

@@ -9,6 +9,7 @@ use crate::ledger::sql::{Row as SqlRow, params};
 
 use super::record::{Origin, Place};
 use super::tx::Tx;
+use super::values::BY_VALUE;
 use super::{LedgerError, Store};
 use crate::ledger::texts::{holds_nul, refuse_nul};
 use crate::ledger::{Decision, LinkPlace, LinkView, Linked, NewLink, Word};
@@ -130,11 +131,15 @@ impl Tx<'_> {
         external_id: &str,
         touched: &mut BTreeSet<i64>,
     ) -> Result<usize, LedgerError> {
+        self.put_values_in()?;
+        let waiting = format!(
+            "SELECT payment FROM {BY_VALUE} JOIN payments USING (payment)
+             WHERE value = ?1 AND field IN (?2, ?5) AND source = ?3 AND frozen = 0
+                   AND state <> 'ignored'
+             LIMIT ?4"
+        );
         let waiting: Vec<i64> = self.all(
-            "SELECT payment FROM clues INDEXED BY clues_by_value JOIN payments USING (payment)
-             WHERE value = ?1 AND field IN (?2, ?5) AND field <> 'import.customer_key'
-                   AND source = ?3 AND frozen = 0 AND state <> 'ignored'
-             LIMIT ?4",
+            &waiting,
             params![
                 external_id,
                 kind,
@@ -146,11 +151,13 @@ impl Tx<'_> {
         )?;
         let mut marked = 0;
         if waiting.len() > usize::from(RELEASED_AT_ONCE) {
-            marked = self.run(
+            let mark = format!(
                 "UPDATE payments SET state = 'due', turn = 1, due_at = ?4, due_since = ?4, reason = NULL
                  WHERE source = ?3 AND frozen = 0 AND state = 'unattributed' AND payment IN
-                       (SELECT payment FROM clues INDEXED BY clues_by_value WHERE value = ?1 AND field IN (?2, ?5)
-                           AND field <> 'import.customer_key')",
+                       (SELECT payment FROM {BY_VALUE} WHERE value = ?1 AND field IN (?2, ?5))"
+            );
+            marked = self.run(
+                &mark,
                 params![external_id, kind, source_row, self.now.ms(), part_of(kind)],
             )?;
         }
@@ -232,10 +239,14 @@ impl Tx<'_> {
         link: &NewLink,
         word: &Word,
     ) -> Result<Vec<i64>, LedgerError> {
+        self.put_values_in()?;
+        let forwarded = format!(
+            "SELECT payment FROM {BY_VALUE} JOIN payments USING (payment)
+             WHERE value = ?1 AND field IN (?2, ?5) AND source = ?3 AND frozen = 1
+                   AND customer <> ?4"
+        );
         let forwarded: Vec<i64> = self.all(
-            "SELECT payment FROM clues INDEXED BY clues_by_value JOIN payments USING (payment)
-             WHERE value = ?1 AND field IN (?2, ?5) AND field <> 'import.customer_key'
-                   AND source = ?3 AND frozen = 1 AND customer <> ?4",
+            &forwarded,
             params![
                 link.external_id,
                 link.kind,

@@ -7,7 +7,7 @@ use super::{Order, of_customer, of_source};
 use crate::ledger::sqlite::schema;
 use crate::ledger::store::links::links_of;
 use crate::ledger::store::search::{
-    BY_ALIAS, BY_CLUE, BY_CUSTOMER, BY_DELIVERY, BY_KEY, BY_PAYMENT_ID,
+    BY_ALIAS, BY_CUSTOMER, BY_DELIVERY, BY_KEY, BY_PAYMENT_ID, by_clue,
 };
 
 fn plan(sql: &str) -> Vec<String> {
@@ -70,7 +70,14 @@ fn whatever_is_searched_for_is_found_by_an_index() {
             BY_ALIAS,
             &["SEARCH aliases USING PRIMARY KEY (id>? AND id<?)"],
         ),
-        (BY_CLUE, &["INDEX clues_by_value (value>? AND value<?)"]),
+        (
+            &by_clue(),
+            &[
+                "SEARCH clue_values USING PRIMARY KEY (value>? AND value<?)",
+                "SEARCH clues USING PRIMARY KEY (payment=? AND field=?)",
+                "SEARCH clues USING PRIMARY KEY (payment>?)",
+            ],
+        ),
         (
             BY_CUSTOMER,
             &["INDEX payments_by_customer (destination=? AND customer>? AND customer<?)"],

@@ -8,6 +8,7 @@ use crate::ledger::sql::params;
 use super::LedgerError;
 use super::stand::CALL;
 use super::tx::Tx;
+use super::values::BY_VALUE;
 use crate::destination::{ListedCustomer, ListedPartner};
 use crate::ledger::book::SourceTerms;
 use crate::ledger::mirror::{MirrorRead, MirrorTaken, is_older};
@@ -57,10 +58,14 @@ pub(super) const KNOWN_PARTNER: &str = "SELECT 1 FROM partners WHERE destination
      WHERE partner = ?3 AND partner IS NOT NULL AND destination = ?1";
 
 /// Who waits for a customer with this value, and at which source.
-pub(super) const WAITING: &str = "SELECT DISTINCT payment, sources.name
-    FROM clues JOIN payments USING (payment) JOIN sources USING (source)
-    WHERE value = ?1 AND field <> 'import.customer_key' AND destination = ?2 AND frozen = 0
-          AND state = 'unattributed' LIMIT ?3";
+pub(super) fn waiting() -> String {
+    format!(
+        "SELECT DISTINCT payment, sources.name
+         FROM {BY_VALUE} JOIN payments USING (payment) JOIN sources USING (source)
+         WHERE value = ?1 AND destination = ?2 AND frozen = 0 AND state = 'unattributed'
+         LIMIT ?3"
+    )
+}
 
 /// Payments folded in the transaction of one page; the others are only marked due,
 /// because each is folded before it is called and intake must not wait for all.
@@ -378,11 +383,14 @@ impl Tx<'_> {
         taken: &mut MirrorTaken,
     ) -> Result<(), LedgerError> {
         let mut payments = BTreeSet::new();
+        if !released.values.is_empty() {
+            self.put_values_in()?;
+        }
         for (destination, values) in &released.values {
             for value in values {
                 let room = RELEASED_AT_ONCE.saturating_sub(payments.len());
                 let waiting: Vec<(i64, String)> = self.all(
-                    WAITING,
+                    &waiting(),
                     params![
                         value,
                         destination,
@@ -410,12 +418,12 @@ impl Tx<'_> {
         value: &str,
         taken: &mut MirrorTaken,
     ) -> Result<(), LedgerError> {
-        let marked = self.run(
+        let mark = format!(
             "UPDATE payments SET state = 'due', turn = ?4, due_at = ?3, due_since = ?3, reason = NULL
              WHERE destination = ?1 AND frozen = 0 AND state = 'unattributed' AND payment IN
-                   (SELECT payment FROM clues WHERE value = ?2)",
-            params![destination, value, self.now.ms(), CALL],
-        )?;
+                   (SELECT payment FROM {BY_VALUE} WHERE value = ?2)"
+        );
+        let marked = self.run(&mark, params![destination, value, self.now.ms(), CALL])?;
         taken.payments += marked;
         taken.due |= marked > 0;
         Ok(())

@@ -58,6 +58,7 @@ mod trend;
 mod tx;
 mod unattributed;
 mod unpriced;
+mod values;
 mod what_if;
 mod writer;
 

@@ -187,7 +187,8 @@ impl Tx<'_> {
         }
         self.insert_all(&STANDINGS, &payments)?;
         self.insert_all(&CLUES, &clues)?;
-        self.insert_all(&FACTS, &facts)
+        self.insert_all(&FACTS, &facts)?;
+        self.put_many_values_in(numbers)
     }
 
     /// Where a payment stands of which nothing is known but this.

@@ -15,6 +15,7 @@ use super::insert::kinds::{Blob, Int, Text};
 use super::insert::{Insert, Values, values};
 use super::links::part_of;
 use super::tx::{Tx, word_of};
+use super::values::News;
 use super::{LedgerError, Store};
 use crate::ledger::book::State;
 use crate::ledger::texts::keepable;
@@ -316,7 +317,7 @@ impl Tx<'_> {
     }
 
     /// What a delivery says of a payment that is known, and of nothing else; its facts
-    /// are put with those of others. An answer of the provider's API is as old as what
+    /// and values are put with those of others. An answer of the provider's API is as old as what
     /// was asked.
     pub(super) fn add_to_known(
         &self,
@@ -324,7 +325,7 @@ impl Tx<'_> {
         payment: i64,
         (delivery, reading): (&Delivery, &Reading),
         origin: Origin<'_>,
-        facts: &mut Vec<Values>,
+        (facts, news): (&mut Vec<Values>, &mut Vec<News>),
     ) -> Result<(), LedgerError> {
         self.note_scope(place, payment)?;
         for clue in &reading.clues {
@@ -332,6 +333,11 @@ impl Tx<'_> {
             let whole = (clue.field.clone(), clue.value.clone());
             for (field, value) in std::iter::once(whole).chain(parts) {
                 self.queue(SET_CLUE, params![payment, field, value, clue.version])?;
+                news.push(News {
+                    payment,
+                    field,
+                    value,
+                });
             }
         }
         for movement in &reading.movements {
@@ -374,8 +380,15 @@ impl Tx<'_> {
         value: &str,
         version: i64,
     ) -> Result<bool, LedgerError> {
-        let changed = self.run(SET_CLUE, params![payment, field, value, version])?;
-        Ok(changed > 0)
+        let changed = self.run(SET_CLUE, params![payment, field, value, version])? > 0;
+        if changed {
+            self.put_news_in(&[News {
+                payment,
+                field: field.to_owned(),
+                value: value.to_owned(),
+            }])?;
+        }
+        Ok(changed)
     }
 
     fn add_movement(

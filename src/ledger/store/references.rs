@@ -121,8 +121,11 @@ impl Tx<'_> {
                AND NOT EXISTS (SELECT 1 FROM decisions WHERE decisions.payment = payments.payment)
                AND NOT EXISTS (SELECT 1 FROM transactions WHERE transactions.payment = payments.payment)",
             [payment],
-        )?;
-        Ok(gone > 0)
+        )? > 0;
+        if gone {
+            self.forget_values_of_gone()?;
+        }
+        Ok(gone)
     }
 
     /// The payment that a reference means, or the stand-in that waits for it.

@@ -62,7 +62,10 @@ fn commission_is_read_from_the_roll_up_and_customers_by_their_index() {
         (mirrored::BY_EMAIL, "mirrored_by_email"),
         (mirrored::PARTNER_OF_KEY, "mirrored_by_customer"),
         (mirrored::PARTNER_OF_ADDRESS, "payments_by_customer"),
-        (mirrored::WAITING, "clues_by_value"),
+        (
+            &mirrored::waiting(),
+            "clue_values USING PRIMARY KEY (value=?",
+        ),
         (mirrored::KNOWN_PARTNER, "partners_by_partner"),
         (commission::NAME_OF, "partners_by_partner"),
     ] {

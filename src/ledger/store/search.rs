@@ -8,6 +8,7 @@ use crate::ledger::sql::{Owned, ToValue, params};
 
 use super::LedgerError;
 use super::tx::Tx;
+use super::values::{BY_VALUE, UNTIL};
 use crate::ledger::list::Search;
 
 /// How many of each kind of name are looked at: more than anybody reads, and
@@ -31,11 +32,21 @@ pub(super) const BY_ALIAS: &str = "SELECT payment FROM aliases
     WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3";
 
 /// Values that lookup rules may use: external ids, orders, addresses.
-pub(super) const BY_CLUE: &str = "SELECT payment FROM
-    (SELECT payment, value FROM clues
-     WHERE value >= ?1 AND value < ?2 AND field <> 'import.customer_key'
-     ORDER BY value LIMIT ?3) AS found
-    WHERE ?4 = 1 OR value = ?1 OR value NOT LIKE '%@%'";
+pub(super) fn by_clue() -> String {
+    format!(
+        "SELECT payment FROM
+            (SELECT * FROM
+                (SELECT payment, value FROM {BY_VALUE}
+                 WHERE value >= ?1 AND value < ?2
+                 ORDER BY value LIMIT ?3) AS found
+             UNION ALL
+             SELECT * FROM
+                (SELECT payment, value FROM clues
+                 WHERE payment > {UNTIL} AND value >= ?1 AND value < ?2
+                       AND field <> 'import.customer_key' LIMIT ?3) AS found_of_new) AS found_of_all
+         WHERE ?4 = 1 OR value = ?1 OR value NOT LIKE '%@%'"
+    )
+}
 
 /// Customer keys at one destination that begin like this; the whole key is read
 /// otherwise.
@@ -63,7 +74,7 @@ impl Tx<'_> {
         let (mut found, mut cut) = (Vec::new(), false);
         let plain = Owned::from(search.plain);
         cut |= self.look_up(BY_ALIAS, &[], search, &mut found)?;
-        cut |= self.look_up(BY_CLUE, &[&plain], search, &mut found)?;
+        cut |= self.look_up(&by_clue(), &[&plain], search, &mut found)?;
         for of in &sources {
             cut |= self.look_up(BY_PAYMENT_ID, &[of], search, &mut found)?;
             cut |= self.look_up(BY_DELIVERY, &[of], search, &mut found)?;

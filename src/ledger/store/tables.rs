@@ -56,12 +56,13 @@ const fn large(table: Table) -> Table {
 }
 
 /// All of them; a table stands behind those that it refers to.
-pub(super) const TABLES: [Table; 27] = [
+pub(super) const TABLES: [Table; 28] = [
     counted("sources", &["source"]),
     large(counted("deliveries", &["delivery"])),
     counted("payments", &["payment"]),
     counted("facts", &["fact"]),
     keyed("clues", &["payment", "field"]),
+    keyed("clue_values", &["value", "field", "payment"]),
     keyed("aliases", &["id", "kind", "provider", "scope", "payment"]),
     keyed("links", &["external_id", "kind", "source", "scope"]),
     counted("decisions", &["decision"]),
@@ -341,6 +342,7 @@ mod tests {
         assert_eq!(ours, there);
         // When the next call may be made is no part of a ledger.
         let mut server = named(include_str!("../sql/postgres/001.sql"));
+        server.extend(named(include_str!("../sql/postgres/002.sql")));
         assert!(server.remove("rates"));
         assert_eq!(ours, server);
         for table in &TABLES {

@@ -124,7 +124,7 @@ impl Tx<'_> {
         looked: &Looked<'_>,
         rows: &[i64],
     ) -> Result<BTreeSet<i64>, LedgerError> {
-        let (mut facts, mut touched) = (Vec::new(), BTreeSet::new());
+        let (mut facts, mut news, mut touched) = (Vec::new(), Vec::new(), BTreeSet::new());
         for ((arrival, way), row) in arrivals.iter().zip(&looked.ways).zip(rows) {
             let delivery = &arrival.delivery;
             let (Way::Known(payment), Ok(reading)) = (way, &delivery.reading) else {
@@ -141,10 +141,12 @@ impl Tx<'_> {
                 said_by: None,
                 said_at: delivery.received_at,
             };
-            self.add_to_known(place, *payment, (delivery, reading), origin, &mut facts)?;
+            let told = (delivery, reading);
+            self.add_to_known(place, *payment, told, origin, (&mut facts, &mut news))?;
             touched.insert(*payment);
         }
         self.insert_all(&FACTS, &facts)?;
+        self.put_news_in(&news)?;
         Ok(touched)
     }
 

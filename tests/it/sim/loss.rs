@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use rand::RngExt as _;
-use tributary::ledger::{Comparison, Outgoing};
+use tributary::ledger::Outgoing;
 use tributary::movement::Reading;
 use tributary::time::{DAY_MS, MINUTE_MS, Time};
 
@@ -121,13 +121,9 @@ impl Sim {
     async fn adopt(&mut self) {
         let ledger = self.bench.ledger.clone();
         ledger.begin_adoption("ps").await.unwrap();
-        let began_at = self.bench.clock.now();
-        let comparison = Comparison {
-            destination: "ps".to_owned(),
-            since: START.plus(-DAY_MS),
-            began_at,
-        };
-        let listed = self.far.list(began_at);
+        let since = START.plus(-DAY_MS);
+        let comparison = ledger.begin_comparison("ps", since).await.unwrap();
+        let listed = self.far.list(self.bench.clock.now());
         let found = ledger.adopt(comparison.clone(), listed).await.unwrap();
         let unlisted = ledger.unlisted(comparison.clone(), None).await.unwrap();
         let gone = unlisted.differences.len();

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use tributary::ledger::{Comparison, Decision, Difference, Differs};
+use tributary::ledger::{Decision, Difference, Differs};
 use tributary::plan::Policy;
 use tributary::time::{DAY_MS, MINUTE_MS};
 
@@ -123,12 +123,9 @@ impl Sim {
     async fn compared(&mut self) -> Vec<Difference> {
         self.pass(DAY_MS);
         let now = self.bench.clock.now();
-        let comparison = Comparison {
-            destination: "ps".to_owned(),
-            since: START.plus(-DAY_MS),
-            began_at: now,
-        };
         let ledger = self.bench.ledger.clone();
+        let since = START.plus(-DAY_MS);
+        let comparison = ledger.begin_comparison("ps", since).await.unwrap();
         let listed = ledger.compare(comparison.clone(), self.far.list(now)).await;
         let mut found = listed.unwrap();
         found.extend(ledger.unlisted(comparison, None).await.unwrap().differences);

@@ -1,0 +1,24 @@
+-- The SQLite ledger, version 9: payments by the values that are known of them, and
+-- comparisons that are told apart.
+
+-- Values come in no order, and one that is put into its place by itself changes a page
+-- that no other changes. So those of new payments are put in many together, in the order
+-- of the values, and in any case before anybody is asked for by one; `meta` says up to
+-- which payment all are in (`values_until`). A value that a payment had before stays
+-- here; what counts is in `clues`.
+CREATE TABLE clue_values (
+    value   TEXT NOT NULL,
+    field   TEXT NOT NULL,
+    payment INTEGER NOT NULL,
+    PRIMARY KEY (value, field, payment)
+) STRICT, WITHOUT ROWID;
+INSERT INTO clue_values (value, field, payment)
+    SELECT value, field, payment FROM clues INDEXED BY clues_by_value
+    WHERE field <> 'import.customer_key' ORDER BY value, field, payment;
+DROP INDEX clues_by_value;
+INSERT INTO meta (name, value)
+    SELECT 'values_until', CAST(payment AS TEXT) FROM payments ORDER BY payment DESC LIMIT 1;
+
+-- When the last comparison with the destination's own list began: no other begins in the
+-- same millisecond.
+ALTER TABLE destinations ADD COLUMN compared_at INTEGER;
