@@ -42,6 +42,9 @@ pub(super) enum Command {
         source: String,
         /// A payment's id, or a delivery's
         id: String,
+        /// Print the bytes of this delivery as they came, and nothing else
+        #[arg(long)]
+        body: bool,
     },
     /// Tie a provider's id to a customer key; what waited for it goes on
     Link(Link),

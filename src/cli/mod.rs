@@ -144,9 +144,15 @@ impl Talk {
     }
 }
 
-/// Data on standard output. A reader who has gone away is no error.
+/// Data on standard output, and the end of its line.
 fn print(text: &str) -> anyhow::Result<()> {
-    match writeln!(std::io::stdout(), "{text}") {
+    write(format!("{text}\n").as_bytes())
+}
+
+/// Data on standard output. A reader who has gone away is no error.
+fn write(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }

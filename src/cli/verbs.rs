@@ -1,5 +1,6 @@
 //! The commands that work on a ledger, and the sandbox.
 
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,7 +17,8 @@ pub(super) async fn run(app: &App, command: Command, talk: Talk) -> anyhow::Resu
     match command {
         Command::Payments(filters) => payments(app, &filters, talk).await,
         Command::Report(asked) => report::run(app, asked, talk).await,
-        Command::Explain { source, id } => {
+        Command::Explain { source, id, body } if body => show_body(app, &source, &id).await,
+        Command::Explain { source, id, .. } => {
             let story = ops::story(&app.ledger, &source, &id, true)
                 .await
                 .map_err(explain_error)?;
@@ -234,6 +236,26 @@ async fn decide(
     } else {
         DONE
     })
+}
+
+/// Prints what a provider sent. A terminal is not told to do anything by it.
+async fn show_body(app: &App, source: &str, id: &str) -> anyhow::Result<u8> {
+    let body = app.ledger.body(source, id).await.map_err(explain_error)?;
+    let Some(body) = body else {
+        say("this delivery is kept without its body");
+        return Ok(FAILED);
+    };
+    if !std::io::stdout().is_terminal() {
+        return super::write(&body).map(|()| DONE);
+    }
+    let mut text = String::new();
+    for letter in String::from_utf8_lossy(&body).chars() {
+        match letter.is_control() && !['\n', '\t'].contains(&letter) {
+            true => text.extend(letter.escape_default()),
+            false => text.push(letter),
+        }
+    }
+    super::print(&text).map(|()| DONE)
 }
 
 pub(super) async fn sandbox(args: SandboxArgs, env: &Env) -> anyhow::Result<u8> {

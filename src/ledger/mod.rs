@@ -21,6 +21,7 @@ pub mod imports;
 mod inquiry;
 pub mod list;
 pub mod mirror;
+mod packing;
 mod people;
 mod postgres;
 mod reads;

@@ -132,6 +132,14 @@ impl Ledger {
         self.store().story(source, id).await
     }
 
+    /// The bytes of a delivery as they came; `None` where they are kept no more.
+    ///
+    /// # Errors
+    /// [`LedgerError::NotFound`].
+    pub async fn body(&self, source: &str, id: &str) -> Result<Option<Vec<u8>>, LedgerError> {
+        self.store().body(source, id).await
+    }
+
     /// Figures for metrics and summaries.
     ///
     /// # Errors

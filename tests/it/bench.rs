@@ -158,7 +158,8 @@ impl Bench {
             .broom
             .get_or_insert_with(|| Connection::open(path).unwrap());
         broom.pragma_update(None, "foreign_keys", false).unwrap();
-        let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'sources'";
+        let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' 
+            AND name NOT IN ('sources', 'dictionaries')";
         let mut tables = broom.prepare_cached(tables).unwrap();
         let names = tables.query_map([], |row| row.get::<_, String>(0)).unwrap();
         let sweeps: String = names

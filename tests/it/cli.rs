@@ -316,6 +316,31 @@ async fn payments_are_listed_and_explained_beside_the_service() {
     assert_eq!(ids(&folder.json(&["payments"])).len(), 3);
 }
 
+/// A body is packed in the ledger, and comes out byte for byte.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_is_shown_as_it_came() {
+    let folder = Folder::on_file().await;
+    let running = folder.serve().await;
+    let told = event("evt_1", "charge.succeeded", charge("ch_1", 4999, None));
+    let sent = running.deliver(&client(), SECRET, &told).await.unwrap();
+    assert_eq!(sent.0, 200);
+    let shown = folder.expect(0, &["explain", "stripe", "evt_1", "--body"]);
+    assert_eq!(shown.out, told.to_string());
+    folder.expect(1, &["explain", "stripe", "evt_2", "--body"]);
+    let ledger = rusqlite::Connection::open(folder.path("ledger.db")).unwrap();
+    let kept = "SELECT length(body), packed FROM deliveries";
+    let (kept, packed): (i64, i64) = ledger
+        .query_row(kept, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    assert_eq!(packed, 1);
+    assert!(kept < i64::try_from(shown.out.len()).unwrap(), "{kept}");
+    ledger
+        .execute("UPDATE deliveries SET body = NULL", [])
+        .unwrap();
+    let shown = folder.expect(1, &["explain", "stripe", "evt_1", "--body"]);
+    assert!(shown.err.contains("without its body"), "{shown:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_id_that_an_answer_names_can_be_explained() {
     let folder = Folder::new().await;

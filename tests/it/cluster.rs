@@ -271,7 +271,7 @@ impl Database {
     pub fn sweep(&self) {
         let tables = self.tables().into_iter();
         let sweeps: String = tables
-            .filter(|table| !["sources", "meta"].contains(&table.as_str()))
+            .filter(|table| !["sources", "dictionaries", "meta"].contains(&table.as_str()))
             .map(|table| format!("DELETE FROM {table};"))
             .collect();
         // Without the triggers of foreign keys the order does not matter.

@@ -34,7 +34,7 @@ async fn who_waits_for_a_link_is_found_before_and_after_its_values_are_put_in() 
     let many = (0..MANY).map(|at| charge(&format!("ch_{at}"), 100, Some(&format!("cus_{at}"))));
     bench.deliver_all(many.collect()).await;
     let until = bench.number(UNTIL);
-    assert!(until >= 1_024, "many were put in: {until}");
+    assert!(until > 900, "many were put in: {until}");
     bench
         .deliver(charge("ch_last", 900, Some("cus_late")))
         .await;

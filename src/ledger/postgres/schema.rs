@@ -11,6 +11,7 @@ use super::client::Client;
 use super::errors::Fault;
 use crate::ledger::LedgerError;
 use crate::ledger::closed::refuse_closed;
+use crate::ledger::packing::DICTIONARIES;
 use crate::ledger::sql::Value;
 
 /// The versions in order; `meta` says how many a ledger has had.
@@ -18,6 +19,9 @@ const VERSIONS: [&str; 2] = [
     include_str!("../sql/postgres/001.sql"),
     include_str!("../sql/postgres/002.sql"),
 ];
+
+/// The version that has dictionaries.
+const PACKED_SINCE: i64 = 2;
 
 /// The oldest server, as `server_version_num` counts, and for people.
 const SERVER_LEAST: (i64, &str) = (140_000, "14");
@@ -154,6 +158,14 @@ fn next_version(client: &mut Client) -> Result<bool, Fault> {
         refuse_closed(&writer(client)?)?;
     }
     client.attempt(sql)?;
+    if done + 1 == PACKED_SINCE {
+        for (dictionary, bytes) in DICTIONARIES {
+            client.execute(
+                "INSERT INTO dictionaries (dictionary, bytes) VALUES (?1, ?2)",
+                &[Value::Int(dictionary), Value::Blob(bytes)],
+            )?;
+        }
+    }
     let now = (done + 1).to_string();
     client.execute(
         "INSERT INTO meta (name, value) VALUES ('version', ?1)

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use super::classify;
 use crate::ledger::LedgerError;
 use crate::ledger::closed::refuse_closed;
+use crate::ledger::packing::DICTIONARIES;
 
 /// "Trib": tells our file from any other SQLite file.
 const APPLICATION_ID: i64 = 0x5472_6962;
@@ -205,6 +206,9 @@ fn unusable(path: &Path, error: &rusqlite::Error) -> LedgerError {
 /// The version that has `deliveries.kept` for sure.
 const KEPT_SINCE: usize = 3;
 
+/// The version that has dictionaries.
+const PACKED_SINCE: usize = 9;
+
 /// The version from which on a ledger may be closed.
 const CLOSED_SINCE: usize = 8;
 
@@ -250,6 +254,12 @@ pub(in crate::ledger) fn migrate(conn: &mut Connection) -> Result<(), LedgerErro
         tx.execute_batch(sql)?;
         if number + 1 == KEPT_SINCE {
             add_kept(&tx)?;
+        }
+        if number + 1 == PACKED_SINCE {
+            for (dictionary, bytes) in DICTIONARIES {
+                let insert = "INSERT INTO dictionaries (dictionary, bytes) VALUES (?1, ?2)";
+                tx.execute(insert, (dictionary, bytes))?;
+            }
         }
         tx.pragma_update(
             None,

@@ -10,6 +10,7 @@
 mod adopt;
 mod batch;
 mod begin;
+mod bodies;
 mod carry;
 mod command;
 mod commission;

@@ -18,6 +18,7 @@ use super::tx::{Tx, word_of};
 use super::values::News;
 use super::{LedgerError, Store};
 use crate::ledger::book::State;
+use crate::ledger::packing::packed;
 use crate::ledger::texts::keepable;
 use crate::ledger::{Delivery, Recorded, Taken};
 use crate::lookup::Rule;
@@ -48,6 +49,8 @@ pub(super) struct Arrival {
     body_digest: [u8; 32],
     /// The digest of what it states.
     pub statement: [u8; 32],
+    /// The body as it is kept, and with which dictionary, where that is shorter.
+    packed: Option<(Vec<u8>, i64)>,
 }
 
 impl Arrival {
@@ -65,6 +68,7 @@ impl Arrival {
         Arrival {
             id: id.unwrap_or_else(of_bytes),
             body_digest: body_digest.into(),
+            packed: packed(&delivery.body),
             statement: statement.into(),
             delivery,
         }
@@ -91,12 +95,14 @@ impl Arrival {
     ) -> Result<Values, LedgerError> {
         let delivery = &self.delivery;
         let (status, event, reason) = verdict(&delivery.reading);
+        let packed = self.packed.as_ref();
+        let body = packed.map_or(delivery.body.as_ref(), |(body, _)| body);
         values(params![
             row,
             source_row,
             self.id,
             self.statement.as_slice(),
-            delivery.body.as_ref(),
+            body,
             self.body_digest.as_slice(),
             delivery.received_at.ms(),
             event,
@@ -105,6 +111,7 @@ impl Arrival {
             i64::try_from(delivery.secret).unwrap_or(i64::MAX),
             differs,
             kept_json(delivery),
+            packed.map(|(_, dictionary)| *dictionary),
         ])
     }
 
@@ -121,10 +128,11 @@ impl Arrival {
 /// How deliveries get into their table.
 pub(super) const DELIVERIES: Insert = Insert {
     one: "INSERT INTO deliveries (delivery, source, delivery_id, statement, body, body_digest,
-              received_at, event, status, reason, secret, differs, kept)
-          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+              received_at, event, status, reason, secret, differs, kept,
+              packed)
+          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     kinds: &[
-        Int, Int, Text, Blob, Blob, Blob, Int, Text, Text, Text, Int, Int, Text,
+        Int, Int, Text, Blob, Blob, Blob, Int, Text, Text, Text, Int, Int, Text, Int,
     ],
 };
 

@@ -37,12 +37,12 @@ pub(super) const SAME_MONEY: [&str; 3] = [
      AND other.provider = substr(ours.id, 1, instr(ours.id, ':') - 1)",
 ];
 
-/// What is told of a payment.
+/// What is told of a payment, in the order in which it was.
 const FACTS: &str = "SELECT class, fact_id, basis, rank, version, authority, amount, currency, at,
         partial_capture, product_key, category_key
-    FROM facts WHERE payment = ?1";
+    FROM facts WHERE payment = ?1 ORDER BY fact";
 /// What rules may use of it.
-const CLUES: &str = "SELECT field, value FROM clues WHERE payment = ?1";
+const CLUES: &str = "SELECT field, value FROM clues WHERE payment = ?1 ORDER BY field";
 /// Its transactions, in the order of their keys.
 const ROWS: &str = "SELECT seq, customer, customer_by, currency, amount, state, undeletable, note
     FROM transactions WHERE payment = ?1 ORDER BY seq";

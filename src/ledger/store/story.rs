@@ -47,6 +47,15 @@ impl Store {
     }
 }
 
+/// A delivery, and what became of it.
+pub(super) struct Named {
+    pub row: i64,
+    at: i64,
+    event: String,
+    status: String,
+    reason: Option<String>,
+}
+
 impl Tx<'_> {
     fn story(&self, source: &str, id: &str) -> Result<Story, LedgerError> {
         let source_row = self.source_row(source)?;
@@ -65,14 +74,13 @@ impl Tx<'_> {
         }
     }
 
-    /// A delivery's story is that of the payment it is about, or what became of
-    /// the delivery itself.
-    fn story_of_delivery(
+    /// The delivery that is asked for by this id.
+    pub(super) fn delivery_named(
         &self,
         source: &str,
         source_row: i64,
         id: &str,
-    ) -> Result<Story, LedgerError> {
+    ) -> Result<Named, LedgerError> {
         // What came under a known id with other contents is named by id~digest.
         let (plain, digest) = id.rsplit_once('~').unwrap_or((id, ""));
         let found = self.all(
@@ -87,26 +95,40 @@ impl Tx<'_> {
                 if named != id && !by_digest {
                     return Ok(None);
                 }
-                let told: (i64, i64, String, String, Option<String>) = (
-                    row.get(0)?,
-                    row.get(1)?,
-                    row.get(2)?,
-                    row.get(3)?,
-                    row.get(4)?,
-                );
+                let told = Named {
+                    row: row.get(0)?,
+                    at: row.get(1)?,
+                    event: row.get(2)?,
+                    status: row.get(3)?,
+                    reason: row.get(4)?,
+                };
                 Ok(Some((named != id, told)))
             },
         )?;
         let found = found
             .into_iter()
             .flatten()
-            .min_by_key(|(other, told)| (*other, told.0));
+            .min_by_key(|(other, told)| (*other, told.row));
+        found.map(|(_, told)| told).ok_or_else(|| {
+            LedgerError::NotFound(format!("{source} has no payment and no delivery {id}"))
+        })
+    }
 
-        let Some((_, (delivery, at, event, status, reason))) = found else {
-            return Err(LedgerError::NotFound(format!(
-                "{source} has no payment and no delivery {id}"
-            )));
-        };
+    /// A delivery's story is that of the payment it is about, or what became of
+    /// the delivery itself.
+    fn story_of_delivery(
+        &self,
+        source: &str,
+        source_row: i64,
+        id: &str,
+    ) -> Result<Story, LedgerError> {
+        let Named {
+            row: delivery,
+            at,
+            event,
+            status,
+            reason,
+        } = self.delivery_named(source, source_row, id)?;
         let payment: Option<i64> = self.one(
             "SELECT payment FROM facts WHERE delivery = ?1 LIMIT 1",
             [delivery],

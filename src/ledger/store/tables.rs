@@ -56,8 +56,9 @@ const fn large(table: Table) -> Table {
 }
 
 /// All of them; a table stands behind those that it refers to.
-pub(super) const TABLES: [Table; 28] = [
+pub(super) const TABLES: [Table; 29] = [
     counted("sources", &["source"]),
+    keyed("dictionaries", &["dictionary"]),
     large(counted("deliveries", &["delivery"])),
     counted("payments", &["payment"]),
     counted("facts", &["fact"]),
@@ -221,8 +222,11 @@ impl Table {
 
     /// Whether it has any row that is not the store's own.
     pub(super) fn is_empty(&self, tx: &Tx<'_>) -> Result<bool, LedgerError> {
-        if self.name != "meta" {
-            return Ok(self.greatest(tx)?.is_none());
+        match self.name {
+            // The program's own are in every ledger.
+            "dictionaries" => return Ok(true),
+            "meta" => {}
+            _ => return Ok(self.greatest(tx)?.is_none()),
         }
         let mut empty = true;
         self.each_row(tx, &self.columns(tx)?, None, |_| {

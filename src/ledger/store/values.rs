@@ -12,7 +12,7 @@ use super::tx::Tx;
 use crate::ledger::sql::params;
 use crate::lookup::IMPORTED_CUSTOMER;
 
-/// New payments whose values are put in together.
+/// New payments whose values are put in together: numbers that nobody has count as well.
 const MANY: i64 = 1_024;
 
 /// The payments up to which all values are in. It is never behind the last payment there
@@ -25,7 +25,7 @@ pub(super) const UNTIL: &str =
 pub(super) const BY_VALUE: &str = "clue_values JOIN clues USING (value, field, payment)";
 
 const MARK: &str = "INSERT INTO meta (name, value)
-    SELECT 'values_until', CAST(payment AS TEXT) FROM payments ORDER BY payment DESC LIMIT 1
+    SELECT 'values_until', CAST(payment AS TEXT) FROM payments ORDER BY payments.payment DESC LIMIT 1
     ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 
 /// For when a payment is gone that may have been the last.
@@ -33,6 +33,16 @@ const MARK_LAST: &str = "UPDATE meta
     SET value = (SELECT CAST(coalesce(max(payment), 0) AS TEXT) FROM payments)
     WHERE name = 'values_until'
       AND CAST(value AS BIGINT) > (SELECT coalesce(max(payment), 0) FROM payments)";
+
+/// Puts in what is not in yet, on a condition more.
+fn put_in(on: &str) -> String {
+    format!(
+        "INSERT INTO clue_values (value, field, payment)
+         SELECT value, field, payment FROM clues
+         WHERE payment > {UNTIL} AND field <> '{IMPORTED_CUSTOMER}' {on}
+         ORDER BY value, field, payment ON CONFLICT DO NOTHING"
+    )
+}
 
 const VALUES: Insert = Insert {
     one: "INSERT INTO clue_values (value, field, payment) VALUES (?1, ?2, ?3)
@@ -51,23 +61,24 @@ impl Tx<'_> {
     /// Puts in the values of all payments that are there: whoever asks for payments by a
     /// value does this first.
     pub(super) fn put_values_in(&self) -> Result<(), LedgerError> {
-        let all = format!(
-            "INSERT INTO clue_values (value, field, payment)
-             SELECT value, field, payment FROM clues
-             WHERE payment > {UNTIL} AND field <> '{IMPORTED_CUSTOMER}'
-             ORDER BY value, field, payment ON CONFLICT DO NOTHING"
-        );
-        self.queue(&all, [])?;
+        self.queue(&put_in(""), [])?;
         self.queue(MARK, [])
     }
 
-    /// The same where payments with these numbers are new, of each [`MANY`] numbers once.
+    /// The same once there are many of them, where `new` are payments that nobody told of
+    /// before.
     pub(super) fn put_many_values_in(&self, new: &[i64]) -> Result<(), LedgerError> {
-        let before = new.iter().min().map(|first| (first - 1) / MANY);
-        match before < new.iter().max().map(|last| last / MANY) {
-            true => self.put_values_in(),
-            false => Ok(()),
-        }
+        let Some(last) = new.iter().max() else {
+            return Ok(());
+        };
+        let many = format!("?1 - {UNTIL} >= {MANY}");
+        self.queue(&put_in(&format!("AND {many}")), [last])?;
+        let mark = format!(
+            "INSERT INTO meta (name, value)
+             SELECT 'values_until', CAST(?1 AS TEXT) WHERE {many}
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+        );
+        self.queue(&mark, [last])
     }
 
     /// Sees to it that the values of whoever gets the number of a payment that is gone

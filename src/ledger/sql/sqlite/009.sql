@@ -1,5 +1,5 @@
--- The SQLite ledger, version 9: payments by the values that are known of them, and
--- comparisons that are told apart.
+-- The SQLite ledger, version 9: payments by the values that are known of them,
+-- comparisons that are told apart, and bodies that are packed.
 
 -- Values come in no order, and one that is put into its place by itself changes a page
 -- that no other changes. So those of new payments are put in many together, in the order
@@ -17,8 +17,16 @@ INSERT INTO clue_values (value, field, payment)
     WHERE field <> 'import.customer_key' ORDER BY value, field, payment;
 DROP INDEX clues_by_value;
 INSERT INTO meta (name, value)
-    SELECT 'values_until', CAST(payment AS TEXT) FROM payments ORDER BY payment DESC LIMIT 1;
+    SELECT 'values_until', CAST(payment AS TEXT) FROM payments ORDER BY payments.payment DESC LIMIT 1;
 
 -- When the last comparison with the destination's own list began: no other begins in the
 -- same millisecond.
 ALTER TABLE destinations ADD COLUMN compared_at INTEGER;
+
+-- What bodies are packed with, by zstd. The program puts its own in; one never changes.
+CREATE TABLE dictionaries (
+    dictionary INTEGER PRIMARY KEY,
+    bytes      BLOB NOT NULL
+) STRICT;
+-- With which one a body is packed; NULL: it is as it came.
+ALTER TABLE deliveries ADD COLUMN packed INTEGER;
