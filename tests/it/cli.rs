@@ -326,7 +326,13 @@ async fn a_delivery_is_shown_as_it_came() {
     assert_eq!(sent.0, 200);
     let shown = folder.expect(0, &["explain", "stripe", "evt_1", "--body"]);
     assert_eq!(shown.out, told.to_string());
-    folder.expect(1, &["explain", "stripe", "evt_2", "--body"]);
+    for (id, words) in [
+        ("evt_2", "has no delivery evt_2"),
+        ("ch_1", "has no delivery ch_1"),
+    ] {
+        let ran = folder.expect(1, &["explain", "stripe", id, "--body"]);
+        assert!(ran.err.contains(words), "{ran:?}");
+    }
     let ledger = rusqlite::Connection::open(folder.path("ledger.db")).unwrap();
     let kept = "SELECT length(body), packed FROM deliveries";
     let (kept, packed): (i64, i64) = ledger

@@ -2,6 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
+use super::story::askable;
 use super::tx::Tx;
 use super::{LedgerError, Store};
 use crate::ledger::packing::unpacked;
@@ -14,10 +15,11 @@ impl Store {
         source: &str,
         id: &str,
     ) -> Result<Option<Vec<u8>>, LedgerError> {
-        let (source, id) = (source.to_owned(), id.to_owned());
+        let (source, id) = askable(source, id)?;
         self.read(move |tx| {
-            let delivery = tx.delivery_named(&source, tx.source_row(&source)?, &id)?;
-            tx.body(delivery.row)
+            let missing = || LedgerError::NotFound(format!("{source} has no delivery {id}"));
+            let found = tx.delivery_named(tx.source_row(&source)?, &id)?;
+            tx.body(found.ok_or_else(missing)?.row)
         })
         .await
     }

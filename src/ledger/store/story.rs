@@ -39,11 +39,16 @@ impl Store {
         source: &str,
         id: &str,
     ) -> Result<Story, LedgerError> {
-        if holds_nul(source) || holds_nul(id) {
-            return Err(LedgerError::NotFound("there is no such id".to_owned()));
-        }
-        let (source, id) = (source.to_owned(), id.to_owned());
+        let (source, id) = askable(source, id)?;
         self.read(move |tx| tx.story(&source, &id)).await
+    }
+}
+
+/// A source and an id that either store can be asked for.
+pub(super) fn askable(source: &str, id: &str) -> Result<(String, String), LedgerError> {
+    match holds_nul(source) || holds_nul(id) {
+        true => Err(LedgerError::NotFound("there is no such id".to_owned())),
+        false => Ok((source.to_owned(), id.to_owned())),
     }
 }
 
@@ -77,10 +82,9 @@ impl Tx<'_> {
     /// The delivery that is asked for by this id.
     pub(super) fn delivery_named(
         &self,
-        source: &str,
         source_row: i64,
         id: &str,
-    ) -> Result<Named, LedgerError> {
+    ) -> Result<Option<Named>, LedgerError> {
         // What came under a known id with other contents is named by id~digest.
         let (plain, digest) = id.rsplit_once('~').unwrap_or((id, ""));
         let found = self.all(
@@ -109,9 +113,7 @@ impl Tx<'_> {
             .into_iter()
             .flatten()
             .min_by_key(|(other, told)| (*other, told.row));
-        found.map(|(_, told)| told).ok_or_else(|| {
-            LedgerError::NotFound(format!("{source} has no payment and no delivery {id}"))
-        })
+        Ok(found.map(|(_, told)| told))
     }
 
     /// A delivery's story is that of the payment it is about, or what became of
@@ -122,13 +124,18 @@ impl Tx<'_> {
         source_row: i64,
         id: &str,
     ) -> Result<Story, LedgerError> {
+        let Some(named) = self.delivery_named(source_row, id)? else {
+            return Err(LedgerError::NotFound(format!(
+                "{source} has no payment and no delivery {id}"
+            )));
+        };
         let Named {
             row: delivery,
             at,
             event,
             status,
             reason,
-        } = self.delivery_named(source, source_row, id)?;
+        } = named;
         let payment: Option<i64> = self.one(
             "SELECT payment FROM facts WHERE delivery = ?1 LIMIT 1",
             [delivery],

@@ -24,6 +24,7 @@ pub(super) const UNTIL: &str =
 /// The customer key that a file names is nobody's external id and never in.
 pub(super) const BY_VALUE: &str = "clue_values JOIN clues USING (value, field, payment)";
 
+/// Says that all are in.
 const MARK: &str = "INSERT INTO meta (name, value)
     SELECT 'values_until', CAST(payment AS TEXT) FROM payments ORDER BY payments.payment DESC LIMIT 1
     ON CONFLICT (name) DO UPDATE SET value = excluded.value";
@@ -44,6 +45,7 @@ fn put_in(on: &str) -> String {
     )
 }
 
+/// How single values get in.
 const VALUES: Insert = Insert {
     one: "INSERT INTO clue_values (value, field, payment) VALUES (?1, ?2, ?3)
           ON CONFLICT DO NOTHING",
