@@ -44,6 +44,11 @@ fresh() {
   mkdir "$folder"
 }
 
+# A port of loopback that nobody has.
+free_port() {
+  python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
 # Waits until a log says a word.
 until_said() {
   local tries

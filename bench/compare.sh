@@ -30,10 +30,6 @@ deliver="$(built deliver)"
 bare="$(built bare)"
 rivals="$(realpath -m "${RIVALS:-target/rivals}")"
 
-free_port() {
-  python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
-
 # Ours on a ledger; a call a second goes to a sandbox, so that hardly more than intake
 # is measured.
 ours() {

@@ -19,10 +19,6 @@ small=10000
 source bench/common.sh
 deliver="$(built deliver)"
 
-free_port() {
-  python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
-
 # A ledger with so many sales that are due, in a folder of this name.
 made() {
   fresh "$1"

@@ -325,8 +325,8 @@ impl Tx<'_> {
     }
 
     /// What a delivery says of a payment that is known, and of nothing else; its facts
-    /// and values are put with those of others. An answer of the provider's API is as old as what
-    /// was asked.
+    /// and values are put with those of others. An answer of the provider's API is as old
+    /// as what was asked.
     pub(super) fn add_to_known(
         &self,
         place: Place<'_>,

@@ -3,10 +3,9 @@
 //!
 //! A command's answer is given only after the commit. Where a delivery is refused, all are
 //! recorded one by one; any other command that fails takes back its own savepoint and
-//! nothing else; a fault of the disk, in a
-//! command or in the commit, fails every command of the batch, and the file is
-//! opened afresh. While there is trouble the thread tries by itself whether
-//! writing works again. It repairs nothing: a damaged file stays closed.
+//! nothing else. A fault of the disk, in a command or in the commit, fails every command of
+//! the batch, and the file is opened afresh. While there is trouble the thread tries by
+//! itself whether writing works again. It repairs nothing: a damaged file stays closed.
 
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex};
