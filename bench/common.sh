@@ -140,6 +140,13 @@ serve() {
   done
 }
 
+# Records the sales that stand in `sales.csv` of the folder.
+import_sales() {
+  (cd "$folder" && "$binary" --config tributary.toml import sales.csv --source stripe \
+    >/dev/null 2>"$folder/import.log") ||
+    { tail -3 "$folder/import.log" >&2; return 1; }
+}
+
 # So many sales of 500 customers that wait to be sent, by a file.
 backlog() {
   awk -v rows="$1" 'BEGIN {
@@ -147,9 +154,7 @@ backlog() {
     for (n = 0; n < rows; n++)
       printf "txn_%d,cust_%d,%d,USD,2026-01-01T00:00:00Z\n", n, n % 500, 100 + n
   }' >"$folder/sales.csv"
-  (cd "$folder" && "$binary" --config tributary.toml import sales.csv --source stripe \
-    >/dev/null 2>"$folder/import.log") ||
-    { tail -3 "$folder/import.log" >&2; return 1; }
+  import_sales
 }
 
 # How many calls the sandbox has had.

@@ -32,8 +32,7 @@ made() {
         id, n % 10000, (n * 7919) % 10000, 100 + n % 99900, 1 + n % 10, 1 + n % 28, n % 24
     }
   }' >"$folder/sales.csv"
-  (cd "$folder" && "$binary" --config tributary.toml import sales.csv --source stripe \
-    >/dev/null 2>import.log) || { tail -3 "$folder/import.log" >&2; exit 1; }
+  import_sales
   rm "$folder/sales.csv"
   stop
 }
