@@ -4,6 +4,7 @@
 //! WAL and `synchronous = FULL`: what was answered with 200 survives a power cut.
 //! Nothing here knows a verb.
 
+pub(super) mod checkpoint;
 mod errors;
 pub(super) mod schema;
 

@@ -39,9 +39,10 @@ const BUSY_TIMEOUT_MS: u64 = 5_000;
 /// for its answer, so that the 503 and `/readyz` can say why.
 const SERVING_BUSY_TIMEOUT_MS: u64 = 1_000;
 
-/// Pages in the WAL before a checkpoint. Side by side, 4,000 took a tenth to a fifth
-/// more deliveries than 1,000 and wrote a sixth less, because pages that many commits
-/// touch are brought home once; the longest wait was 54 instead of 41 ms.
+/// Pages in the WAL before a checkpoint in the commit that makes it so long. Side by side,
+/// 4,000 took a tenth to a fifth more deliveries than 1,000 and wrote a sixth less, because
+/// pages that many commits touch are brought home once. Who serves does it elsewhere, as
+/// [`super::checkpoint`] says.
 const CHECKPOINT_PAGES: i64 = 4_000;
 
 /// Pages that a connection keeps in memory which takes deliveries, in KiB: those above

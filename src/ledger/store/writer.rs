@@ -20,6 +20,7 @@ use super::home::{Home, Link};
 use super::record::Arrival;
 use super::tx::{Conn, Tx};
 use super::{Shared, is_fault, lock, schema};
+use crate::ledger::sqlite::checkpoint::Checkpoints;
 use crate::ledger::{LedgerError, Recorded};
 
 /// Commands that may wait; beyond it callers wait to hand theirs in, and intake
@@ -40,6 +41,26 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const PROBE: &str = "INSERT INTO meta (name, value) VALUES ('probed_at', ?1)
     ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 
+/// What is written by. Fields end in their order: first the thread that brings the log of
+/// a file home, then the connection.
+struct Open {
+    _checkpoints: Option<Checkpoints>,
+    link: Link,
+}
+
+impl Open {
+    fn by(mut link: Link, home: &Home, serving: bool) -> Result<Open, LedgerError> {
+        let checkpoints = match (&mut link, home.file()) {
+            (Link::File(conn), Some(path)) if serving => Some(Checkpoints::start(conn, path)?),
+            _ => None,
+        };
+        Ok(Open {
+            _checkpoints: checkpoints,
+            link,
+        })
+    }
+}
+
 /// The handle to the thread.
 pub(super) struct Writer {
     sender: Mutex<Option<mpsc::Sender<Command>>>,
@@ -56,10 +77,11 @@ impl Writer {
         if let Link::File(conn) = &link {
             schema::serve_by(conn, shared.serving)?;
         }
+        let open = Open::by(link, &home, shared.serving)?;
         let (sender, commands) = mpsc::channel(WAITING_MOST);
         let thread = std::thread::Builder::new()
             .name("ledger-writer".to_owned())
-            .spawn(move || write_all(link, &home, &shared, commands))
+            .spawn(move || write_all(open, &home, &shared, commands))
             .map_err(|error| LedgerError::Unusable(format!("no thread to write with: {error}")))?;
         Ok(Writer {
             sender: Mutex::new(Some(sender)),
@@ -152,10 +174,10 @@ impl Writer {
     }
 }
 
-fn write_all(link: Link, home: &Home, shared: &Shared, mut commands: mpsc::Receiver<Command>) {
+fn write_all(open: Open, home: &Home, shared: &Shared, mut commands: mpsc::Receiver<Command>) {
     let _guard = Ended(shared);
     let ours = home.file().and_then(schema::identity);
-    let mut open = Some(link);
+    let mut open = Some(open);
     while let Some(waiting) = next_batch(&mut commands, shared) {
         for mut batch in apart(waiting) {
             let tried =
@@ -224,7 +246,7 @@ fn next_batch(commands: &mut mpsc::Receiver<Command>, shared: &Shared) -> Option
 /// The connection to write by, opened again after a fault. A file that was
 /// moved away or replaced is not written to: what is put into it would be gone.
 fn usable<'a>(
-    open: &'a mut Option<Link>,
+    open: &'a mut Option<Open>,
     home: &Home,
     ours: Option<schema::Identity>,
     shared: &Shared,
@@ -238,15 +260,22 @@ fn usable<'a>(
                 .to_owned(),
         ));
     }
-    if let Some(Link::Server(client)) = open
+    if let Some(Open {
+        link: Link::Server(client),
+        ..
+    }) = open
         && client.borrow_mut().is_lost()
     {
         *open = None;
     }
-    Ok(match open {
-        Some(link) => link.conn(),
-        None => open.insert(home.reconnect(shared.serving)?).conn(),
-    })
+    let open = match open {
+        Some(open) => open,
+        None => {
+            let link = home.reconnect(shared.serving)?;
+            open.insert(Open::by(link, home, shared.serving)?)
+        }
+    };
+    Ok(open.link.conn())
 }
 
 /// Only a commit that wrote proves that writing works.

@@ -1,0 +1,116 @@
+//! The log of a small file: when it begins anew, and what is left at the end.
+
+use std::path::PathBuf;
+
+use rusqlite::Connection;
+
+use super::{Checkpoints, Limits};
+use crate::ledger::sqlite::schema;
+
+/// So many pages would be the writer's that only the thread can be it.
+const SMALL: Limits = Limits {
+    begin: 50,
+    rest: 10,
+    most: i32::MAX,
+};
+
+/// Commits after which a log that has not begun anew never will: thousands of times as
+/// many pages as are asked for.
+const COMMITS_MOST: usize = 50_000;
+
+struct Case {
+    dir: tempfile::TempDir,
+    writer: Connection,
+    checkpoints: Option<Checkpoints>,
+}
+
+impl Case {
+    fn new() -> Case {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.db");
+        let mut writer = schema::connect(&path).unwrap();
+        let table = "CREATE TABLE texts (text TEXT)";
+        writer.execute_batch(table).unwrap();
+        let checkpoints = Checkpoints::within(SMALL, &mut writer, &path).unwrap();
+        Case {
+            dir,
+            writer,
+            checkpoints: Some(checkpoints),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// One commit of a few pages.
+    fn commit(&self) {
+        let insert = "INSERT INTO texts (text) VALUES (hex(randomblob(5000)))";
+        self.writer.execute_batch(insert).unwrap();
+    }
+
+    /// What a log is told apart by from the one before it.
+    fn log(&self) -> Vec<u8> {
+        std::fs::read(self.path("ledger.db-wal")).unwrap()[16..24].to_vec()
+    }
+
+    /// Commits until the log has begun anew.
+    fn commit_until_anew(&self) {
+        let log = self.log();
+        for _ in 0..COMMITS_MOST {
+            self.commit();
+            if self.log() != log {
+                return;
+            }
+        }
+        panic!("the log only grows");
+    }
+}
+
+#[test]
+fn the_log_begins_anew_while_commits_go_on() {
+    let case = Case::new();
+    case.commit();
+    case.commit_until_anew();
+    case.commit_until_anew();
+}
+
+#[test]
+fn who_reads_keeps_the_log_only_until_the_end() {
+    let case = Case::new();
+    case.commit();
+    let reader = schema::connect_to_read(&case.path("ledger.db")).unwrap();
+    let count = "SELECT count(*) FROM texts";
+    reader.execute_batch("BEGIN").unwrap();
+    let seen: i64 = reader.query_row(count, [], |row| row.get(0)).unwrap();
+    let log = case.log();
+    for _ in 0..100 {
+        case.commit();
+    }
+    assert_eq!(case.log(), log);
+    let still: i64 = reader.query_row(count, [], |row| row.get(0)).unwrap();
+    assert_eq!(seen, still);
+    reader.execute_batch("COMMIT").unwrap();
+    case.commit_until_anew();
+}
+
+#[test]
+fn the_last_to_close_leaves_one_whole_file() {
+    let mut case = Case::new();
+    for _ in 0..100 {
+        case.commit();
+    }
+    drop(case.checkpoints.take());
+    drop(std::mem::replace(
+        &mut case.writer,
+        Connection::open_in_memory().unwrap(),
+    ));
+    assert!(!case.path("ledger.db-wal").exists());
+    let alone = case.path("alone.db");
+    std::fs::copy(case.path("ledger.db"), &alone).unwrap();
+    let copy = schema::connect_to_read(&alone).unwrap();
+    let rows: i64 = copy
+        .query_row("SELECT count(*) FROM texts", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(rows, 100);
+}
