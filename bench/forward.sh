@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # How well a backlog is forwarded: calls a second against a destination that takes 50 ms
 # for each, with 1, 8, 32 and 64 in flight, as a share of what those could do at best, which
-# is 1,000 calls a second at the most, because no more can be configured; and how well a rate is kept, 10 and 100 calls a second: all of them by the time, and the most
-# in any second. The destination is our own sandbox.
+# is 1,000 calls a second at the most, because no more can be configured; the same of a
+# sender that writes nothing down and only waits for answers; and how well a rate is kept, 10
+# and 100 calls a second: all of them by the time, and the most in any second. The
+# destination is our own sandbox.
 #
 #   bench/forward.sh [SECONDS]     default 20; a rate of 10 is looked at three times as long
 #
@@ -40,15 +42,30 @@ forward() {
   stop
 }
 
-echo "| in flight | calls a second | of the ideal |"
-echo "|---|---|---|"
+# The answers a second that a sender with so many connections gets from the same sandbox:
+# refusals, which take as long.
+bare() {
+  local refused
+  fresh bare
+  sandbox --fault latency:50-50=1
+  refused="$("$deliver" --seconds "$1" --warm 0 --connections "$2" \
+    "http://$sandbox/api/v2/transactions" | grep -o 'refused=[0-9]*' || true)"
+  stop
+  bare="$(awk -v of="${refused#refused=}" -v time="$1" 'BEGIN { print of / time }')"
+}
+
+deliver="$(built deliver)"
+echo "| in flight | calls a second | of the ideal | a bare sender | of it |"
+echo "|---|---|---|---|---|"
 for flying in 1 8 32 64; do
+  bare "$((seconds / 2))" "$flying"
   forward "$seconds" 1000 "$flying" --fault latency:50-50=1
   read -r rate _ <"$work/line"
-  awk -v flying="$flying" -v rate="$rate" \
+  awk -v flying="$flying" -v rate="$rate" -v bare="$bare" \
     'BEGIN {
       ideal = flying * 20 < 1000 ? flying * 20 : 1000
-      printf "| %d | %.1f | %.3f |\n", flying, rate, rate / ideal
+      bare = bare < 1000 ? bare : 1000
+      printf "| %d | %.1f | %.3f | %.1f | %.3f |\n", flying, rate, rate / ideal, bare, rate / bare
     }'
 done
 echo

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::circuit::{Circuit, Held};
 use crate::destination::{CustomerAnswer, Deadline, Destination, Gate, Outcome};
-use crate::ledger::{Begun, Binding, Bound, Ledger, LedgerError, Note, Outgoing, Settled};
+use crate::ledger::{Ask, Begun, Binding, Bound, Ledger, LedgerError, Note, Outgoing, Settled};
 use crate::metrics;
 use crate::readback;
 use crate::time::{Clock, Reading, SECOND_MS};
@@ -28,11 +28,8 @@ const IDLE_MS: u64 = 250;
 /// person's decision is not kept waiting.
 const NAP_MS: i64 = SECOND_MS;
 
-/// Live money goes first, but every fifth turn belongs to the backfill.
-const BACKFILL_EVERY: u64 = 5;
-
 /// A provider's customer id is written in every sixteenth turn at most while
-/// payments are due: it earns nobody anything.
+/// payments are due: it earns nobody anything. It begins what is asked for at once, so that no more calls are begun in one commit either.
 const BINDING_EVERY: u64 = 16;
 
 /// Settling is tried this often before the read-back is left to find out.
@@ -129,7 +126,7 @@ impl Forwarder {
     pub async fn run(self: Arc<Self>) {
         self.obey_an_earlier_pause().await;
         self.tell_of_a_copy().await;
-        let mut turns: u64 = 0;
+        let (mut turn, mut plenty) = (1, false);
         while !self.stop.is_cancelled() {
             if !self.may_call().await {
                 continue;
@@ -137,8 +134,14 @@ impl Forwarder {
             let Some(slot) = self.room().await else {
                 continue;
             };
-            turns = turns.wrapping_add(1);
-            self.turn(turns, slot).await;
+            let slots = match plenty {
+                true => self.more_room(slot, turn),
+                false => vec![slot],
+            };
+            let turns = turn..turn.saturating_add(slots.len() as u64);
+            turn = turns.end;
+            let sure = plenty;
+            plenty = self.turn(Ask { turns, sure }, slots).await;
         }
         self.under_way.close();
         self.under_way.wait().await;
@@ -148,6 +151,19 @@ impl Forwarder {
     async fn room(&self) -> Option<OwnedSemaphorePermit> {
         let slot = self.unless_stopped(self.destination.slot()).await?;
         self.permit().await.then_some(slot)
+    }
+
+    /// Room for as many more calls as need not wait for any, up to the next turn of the
+    /// bindings. A permit that is not used is lost, so there has to be plenty to do.
+    fn more_room(&self, slot: OwnedSemaphorePermit, turn: u64) -> Vec<OwnedSemaphorePermit> {
+        let mut slots = vec![slot];
+        let until = turn.next_multiple_of(BINDING_EVERY);
+        while turn.saturating_add(slots.len() as u64) < until
+            && let Some(slot) = self.destination.room_at_once()
+        {
+            slots.push(slot);
+        }
+        slots
     }
 
     /// A permit of the rate. False where it is told to stop, or where the destination
@@ -164,12 +180,14 @@ impl Forwarder {
     }
 
     /// One permit is in hand: it is kept until there is something to use it for. That of
-    /// a rate that others share is not: it is taken anew once there is.
-    async fn turn(self: &Arc<Self>, turns: u64, slot: OwnedSemaphorePermit) {
+    /// a rate that others share is not: it is taken anew once there is. True where all
+    /// slots found a call, so that there may be more to do.
+    async fn turn(self: &Arc<Self>, mut ask: Ask, mut slots: Vec<OwnedSemaphorePermit>) -> bool {
+        let first = ask.turns.start;
         let mut stale = false;
         while !self.stop.is_cancelled() {
             if !self.circuit.is_passable() {
-                return;
+                return false;
             }
             if stale && self.destination.is_shared() {
                 if !self.has_work().await {
@@ -177,47 +195,49 @@ impl Forwarder {
                     continue;
                 }
                 if !self.permit().await {
-                    return;
+                    return false;
                 }
             }
             stale = true;
-            if turns.is_multiple_of(BINDING_EVERY) && self.bind_one().await {
-                return;
+            if first.is_multiple_of(BINDING_EVERY) && self.bind_one().await {
+                return false;
             }
             let before = self.clock.read();
-            let backfill_first = turns.is_multiple_of(BACKFILL_EVERY);
-            let turn = match self
-                .ledger
-                .begin(self.destination.name(), backfill_first)
-                .await
-            {
+            let asked = std::mem::replace(&mut ask, Ask::one(first));
+            let turn = match self.ledger.begin(self.destination.name(), asked).await {
                 Ok(turn) => turn,
                 Err(error) => {
                     tracing::warn!(destination = self.destination.name(), %error, "cannot begin a call");
                     self.nap(SECOND_MS).await;
+                    slots.truncate(1);
                     continue;
                 }
             };
             if let Some(until) = turn.paused_until {
                 self.circuit.obey(until);
-                return;
+                return false;
             }
             if turn.read_backs {
                 self.start_sweep();
             }
-            match turn.begun {
-                Some(begun) => {
-                    let me = Arc::clone(self);
-                    self.under_way.spawn(async move {
-                        me.carry_out(begun, before).await;
-                        drop(slot);
-                    });
-                    return;
+            let plenty = turn.begun.len() == slots.len();
+            // None is held for what was not there, before there is a wait for it.
+            slots.truncate(turn.begun.len().max(1));
+            if turn.begun.is_empty() {
+                if self.bind_one().await {
+                    return false;
                 }
-                None if self.bind_one().await => return,
-                None => self.idle().await,
+                self.idle().await;
+                continue;
             }
+            for (begun, slot) in turn.begun.into_iter().zip(slots) {
+                let me = Arc::clone(self);
+                self.under_way
+                    .spawn(async move { me.carry_out(begun, before, slot).await });
+            }
+            return plenty;
         }
+        false
     }
 
     /// Whether there might be something to do; where the ledger cannot say, it is asked
@@ -228,8 +248,10 @@ impl Forwarder {
         due || matches!(self.ledger.binding(name).await, Ok(Some(_)))
     }
 
-    /// Makes one call and settles it.
-    async fn carry_out(&self, begun: Begun, before: Reading) {
+    /// Makes one call and settles it. Where the destination took it, the next one may
+    /// begin before the ledger knows; anything else is settled first, because it may say
+    /// that another call had better not be made.
+    async fn carry_out(&self, begun: Begun, before: Reading, slot: OwnedSemaphorePermit) {
         let left = begun.deadline.since(before.wall);
         let deadline = Deadline {
             wall: begun.deadline,
@@ -245,6 +267,11 @@ impl Forwarder {
         let elapsed = self.clock.read().boot_ms.saturating_sub(started.boot_ms);
         metrics::attempt(self.destination.name(), word, outcome.name(), elapsed);
         self.observe(&outcome).await;
+        let slot = (outcome != Outcome::Accepted).then_some(slot);
+        if slot.is_none() {
+            // The next intent first: a call waits for it, and for this one nobody.
+            tokio::task::yield_now().await;
+        }
         match self.settle(&begun, &outcome).await {
             Some(settled) => tracing::info!(
                 destination = self.destination.name(),
@@ -264,6 +291,7 @@ impl Forwarder {
                 "a call ended and the ledger could not take it; it will be read back"
             ),
         }
+        drop(slot);
         self.wake.notify_one();
     }
 

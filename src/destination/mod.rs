@@ -403,6 +403,13 @@ impl Destination {
         permit.map_err(Outcome::paused_until)
     }
 
+    /// A slot in flight and a permit, where neither has to be waited for.
+    #[must_use]
+    pub fn room_at_once(&self) -> Option<OwnedSemaphorePermit> {
+        let slot = Arc::clone(&self.slots).try_acquire_owned().ok()?;
+        self.pace.permit_at_once().then_some(slot)
+    }
+
     /// Waits until one more call may be under way; hold the slot until it ended.
     pub async fn slot(&self) -> OwnedSemaphorePermit {
         match Arc::clone(&self.slots).acquire_owned().await {

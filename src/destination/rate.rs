@@ -79,6 +79,15 @@ impl Pace {
         matches!(self.from, From::All(_))
     }
 
+    /// A permit that need not be waited for; none of a rate that others share, which is
+    /// asked for one at a time.
+    pub(super) fn permit_at_once(&self) -> bool {
+        match &self.from {
+            From::Own(limiter) => limiter.check().is_ok(),
+            From::All(_) => false,
+        }
+    }
+
     /// Waits until one more call keeps the rate; the error is until when there is to
     /// be none.
     pub(super) async fn permit(&self, destination: &str) -> Result<(), Time> {

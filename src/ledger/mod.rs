@@ -50,7 +50,8 @@ pub use inquiry::{Answer, Asking};
 pub use list::{Cursor, Filter, Page, Search};
 pub use people::{Decided, Decision, LinkPlace, LinkView, Linked, NewLink, Statement, Word};
 pub use turn::{
-    Begun, Binding, Bound, Claim, Note, Outgoing, ReadBack, Seen, Settled, Turn, Unknown,
+    Ask, BACKFILL_EVERY, Begun, Binding, Bound, Claim, Note, Outgoing, ReadBack, Seen, Settled,
+    Turn, Unknown,
 };
 
 use crate::day::Zone;
@@ -201,18 +202,14 @@ impl Ledger {
         self.store().prepare_for_rows().await
     }
 
-    /// Claims one payment of `destination` that is due, plans on the facts as
-    /// they are now and puts the intent on disk. `backfill_first` turns the
-    /// order of the lanes round. Says also whether read-backs are due.
+    /// Claims as many payments of `destination` that are due as are asked for, plans on
+    /// the facts as they are now and puts the intents on disk. Says also whether
+    /// read-backs are due.
     ///
     /// # Errors
-    /// As the store's.
-    pub async fn begin(
-        &self,
-        destination: &str,
-        backfill_first: bool,
-    ) -> Result<Turn, LedgerError> {
-        self.store().begin(destination, backfill_first).await
+    /// As the store's; then nothing is claimed.
+    pub async fn begin(&self, destination: &str, ask: Ask) -> Result<Turn, LedgerError> {
+        self.store().begin(destination, ask).await
     }
 
     /// Whether [`Ledger::begin`] might find something to do now.

@@ -3,6 +3,8 @@
 //! These are the words between the ledger and whoever makes calls. They decide
 //! nothing and hold no connection.
 
+use std::ops::Range;
+
 use super::book::State;
 use crate::destination::NewTransaction;
 use crate::money::{Currency, Minor};
@@ -33,11 +35,34 @@ pub struct Begun {
     pub call: Outgoing,
 }
 
-/// What a destination's next turn is.
+/// What is asked for a destination: a call for each of these turns.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The numbers of the turns: every [fifth](BACKFILL_EVERY) belongs to the backfill.
+    pub turns: Range<u64>,
+    /// Whether there surely is something to do: then it is not looked before.
+    pub sure: bool,
+}
+
+/// Live money goes first, but every fifth turn belongs to the backfill.
+pub const BACKFILL_EVERY: u64 = 5;
+
+impl Ask {
+    /// One call, where there might be nothing to do.
+    #[must_use]
+    pub fn one(turn: u64) -> Ask {
+        Ask {
+            turns: turn..turn.saturating_add(1),
+            sure: false,
+        }
+    }
+}
+
+/// What a destination's next turns are.
 #[derive(Clone, Debug, Default)]
 pub struct Turn {
-    /// A call to make, if one is due.
-    pub begun: Option<Begun>,
+    /// Calls to make, as many as are due and were asked for.
+    pub begun: Vec<Begun>,
     /// True where read-backs are due as well.
     pub read_backs: bool,
     /// Until when the destination is to be left alone, which any process may have been

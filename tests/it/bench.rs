@@ -12,8 +12,8 @@ use tributary::destination::Outcome;
 use tributary::ledger::book::{SourceTerms, State};
 use tributary::ledger::story::PaymentView;
 use tributary::ledger::{
-    AllTerms, Begun, Delivery, Filter, Ledger, LedgerError, Opening, Outgoing, ReadBack, Recorded,
-    Seen, Word,
+    AllTerms, Ask, Begun, Delivery, Filter, Ledger, LedgerError, Opening, Outgoing, ReadBack,
+    Recorded, Seen, Word,
 };
 use tributary::money::Currency;
 use tributary::movement::{
@@ -30,7 +30,7 @@ pub const START: Time = Time(1_767_225_600_000);
 const MEMORY: &str = "/dev/shm";
 
 /// Calls that are made at a time.
-const TOGETHER: usize = 50;
+const TOGETHER: u64 = 50;
 
 pub struct Bench {
     pub dir: TempDir,
@@ -344,8 +344,17 @@ impl Bench {
         State::from_word(self.payment(id).await.state).unwrap()
     }
 
+    /// As many calls as are due, of those asked for at once.
+    pub async fn begin_several(&self, most: u64) -> Vec<Begun> {
+        let ask = Ask {
+            turns: 1..1 + most,
+            sure: false,
+        };
+        self.ledger.begin("ps", ask).await.unwrap().begun
+    }
+
     pub async fn begin(&self) -> Option<Begun> {
-        self.ledger.begin("ps", false).await.unwrap().begun
+        self.begin_several(1).await.pop()
     }
 
     /// One call, answered with `outcome`; panics where none is due.
@@ -369,12 +378,7 @@ impl Bench {
     /// The same of very many, of which several are called at a time and share commits.
     pub async fn run_all(&self, there: &mut There) {
         loop {
-            let mut asked = JoinSet::new();
-            for _ in 0..TOGETHER {
-                let ledger = self.ledger.clone();
-                asked.spawn(async move { ledger.begin("ps", false).await.unwrap().begun });
-            }
-            let begun: Vec<Begun> = asked.join_all().await.into_iter().flatten().collect();
+            let begun = self.begin_several(TOGETHER).await;
             if begun.is_empty() {
                 return;
             }

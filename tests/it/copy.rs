@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tributary::day::Zone;
 use tributary::ledger::copying::{self, Came, Copied, Order, Stage, Then};
 use tributary::ledger::imports::NewImport;
-use tributary::ledger::{AllTerms, Filter, Ledger, LedgerError, Opening};
+use tributary::ledger::{AllTerms, Ask, Filter, Ledger, LedgerError, Opening};
 use tributary::movement::Reading;
 use tributary::time::{Clock, DAY_MS, HOUR_MS};
 
@@ -293,7 +293,7 @@ async fn whoever_had_the_old_ledger_open_forwards_and_records_nothing_any_more()
                 true => cut_off(&from, &to, "facts"),
                 false => drop(moved(&from, &to)),
             }
-            let begun = old.ledger.begin("ps", false).await;
+            let begun = old.ledger.begin("ps", Ask::one(1)).await;
             let why = begun.unwrap_err().to_string();
             assert!(why.contains("moved to"), "{why}");
             let told = old.try_deliver(charge("ch_2", 100, Some("cus_A"))).await;
@@ -443,7 +443,7 @@ async fn a_copy_that_was_tampered_with_is_never_opened() {
         closed(&to);
         assert!(give_up(&from).is_err());
         let old = open(&from, &Clock::held(START.plus(HOUR_MS)), true).unwrap();
-        assert!(old.begin("ps", false).await.unwrap().begun.is_some());
+        assert!(!old.begin("ps", Ask::one(1)).await.unwrap().begun.is_empty());
         old.close().await;
         drop(old);
         let why = refused(&from, &to, Then::Close);
@@ -501,7 +501,14 @@ async fn a_second_ledger_beside_one_in_use_forwards_nothing() {
         let clock = served.clock.clone();
         let second = open(&to, &clock, true).unwrap();
         assert!(second.copied_at("ps").await.unwrap().is_some());
-        assert!(second.begin("ps", false).await.unwrap().begun.is_none());
+        assert!(
+            second
+                .begin("ps", Ask::one(1))
+                .await
+                .unwrap()
+                .begun
+                .is_empty()
+        );
         second.close().await;
         // The first one goes on, and what it learns is not in the second.
         served.deliver(charge("ch_2", 100, Some("cus_A"))).await;

@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use tributary::destination::Outcome;
-use tributary::ledger::{Delivery, Filter, Ledger, LedgerError};
+use tributary::ledger::{Ask, Delivery, Filter, Ledger, LedgerError};
 use tributary::movement::{Inquiry, Reading, Subject};
 
 use crate::bench::*;
@@ -273,7 +273,7 @@ async fn no_two_replicas_begin_the_same_call_or_read_back_the_same_row() {
     let replicas = replicas(&bench);
     let begun = drained(&replicas, |ledger| async move {
         let mut begun = Vec::new();
-        while let Some(one) = insist(|| ledger.begin("ps", false)).await.begun {
+        while let Some(one) = insist(|| ledger.begin("ps", Ask::one(1))).await.begun.pop() {
             begun.push(one);
         }
         begun

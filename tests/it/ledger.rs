@@ -290,6 +290,27 @@ async fn an_unknown_outcome_is_read_back_before_anything_is_sent_again() {
 }
 
 #[tokio::test]
+async fn several_calls_that_begin_at_once_are_of_several_payments() {
+    let (mut bench, mut there) = (Bench::new(), There::default());
+    bench.deliver(customer("cus_A", "acme", 1)).await;
+    for id in ["ch_1", "ch_2", "ch_3"] {
+        bench.deliver(charge(id, 1000, Some("cus_A"))).await;
+    }
+    let two = bench.begin_several(2).await;
+    let rest = bench.begin_several(5).await;
+    assert_eq!((two.len(), rest.len()), (2, 1));
+    assert!(bench.begin_several(5).await.is_empty());
+    for begun in two.into_iter().chain(rest) {
+        there.carry_out(&begun.call);
+        let settled = bench.ledger.settle(begun.claim, Outcome::Accepted, 0).await;
+        assert!(settled.unwrap().ours);
+    }
+    for id in ["ch_1", "ch_2", "ch_3"] {
+        assert_eq!(there.sum_of(id), 1000);
+    }
+}
+
+#[tokio::test]
 async fn not_found_is_believed_only_long_after_the_call() {
     let (mut bench, mut there) = (Bench::new(), There::default());
     bench.deliver(customer("cus_A", "acme", 1)).await;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tributary::destination::{Breaker, Gate, Outcome};
 use tributary::ledger::book::State;
-use tributary::ledger::{Begun, Filter, Outgoing, ReadBack};
+use tributary::ledger::{Ask, Begun, Filter, Outgoing, ReadBack};
 use tributary::serve::Service;
 use tributary::time::{Clock, DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS};
 
@@ -164,8 +164,8 @@ async fn three_days_without_the_destination_fail_nothing_and_cost_five_posts() {
     let most = CARRIED_OUT_MOST.min(usize::try_from(many).unwrap());
     let mut idle = 0;
     while calls < most && idle < 3 {
-        let first = (calls + 1).is_multiple_of(5);
-        let Some(begun) = bench.ledger.begin("ps", first).await.unwrap().begun else {
+        let ask = Ask::one(u64::try_from(calls + 1).unwrap());
+        let Some(begun) = bench.ledger.begin("ps", ask).await.unwrap().begun.pop() else {
             idle += 1;
             continue;
         };

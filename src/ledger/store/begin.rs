@@ -13,13 +13,13 @@ use super::tx::{Tx, by_word, word_of};
 use super::{LedgerError, Store};
 use crate::destination::NewTransaction;
 use crate::ledger::book;
-use crate::ledger::{Begun, Claim, Note, Outgoing, Turn};
+use crate::ledger::{Ask, BACKFILL_EVERY, Begun, Claim, Note, Outgoing, Turn};
 use crate::money::Minor;
 use crate::plan::{Call, Step};
 use crate::time::{SECOND_MS, Time};
 
-/// Payments looked at in one turn that turned out to need no call; beyond it the
-/// turn ends, so that a command of the writer stays short.
+/// Payments looked at for one ask that turned out to need no call; beyond it nothing more
+/// is begun, so that a command of the writer stays short.
 pub(super) const LOOKS_MOST: u8 = 64;
 
 /// After a call's deadline its holder still has this long to report before the
@@ -48,17 +48,18 @@ impl Store {
     pub(in crate::ledger) async fn begin(
         &self,
         destination: &str,
-        backfill_first: bool,
+        ask: Ask,
     ) -> Result<Turn, LedgerError> {
         let destination = destination.to_owned();
         // An idle forwarder only looks; in trouble its looks are also what finds
         // out that writing works again.
         let look = destination.clone();
-        if self.health().is_ok() && !self.read(move |tx| tx.anything_due(&look)).await? {
+        let looks = !ask.sure && self.health().is_ok();
+        if looks && !self.read(move |tx| tx.anything_due(&look)).await? {
             return Ok(Turn::default());
         }
         self.write(move |tx| {
-            tx.turn_ahead(&destination, lanes(backfill_first))?;
+            tx.turn_ahead(&destination, lanes(ask.turns.start))?;
             tx.ahead(CUSTOMER_DUE, params![destination, tx.now.ms()])?;
             tx.ahead(PAUSED_UNTIL, [&destination])?;
             let paused_until = tx.paused_until(&destination)?;
@@ -68,8 +69,15 @@ impl Store {
                     ..Turn::default()
                 });
             }
+            let (mut begun, mut looks) = (Vec::new(), LOOKS_MOST);
+            for turn in ask.turns {
+                match tx.begin(&destination, turn, &mut looks)? {
+                    Some(one) => begun.push(one),
+                    None => break,
+                }
+            }
             Ok(Turn {
-                begun: tx.begin(&destination, backfill_first)?,
+                begun,
                 read_backs: tx.read_backs_due(&destination)?,
                 paused_until,
             })
@@ -132,25 +140,30 @@ impl Tx<'_> {
         Ok(())
     }
 
-    fn begin(&self, destination: &str, backfill_first: bool) -> Result<Option<Begun>, LedgerError> {
+    fn begin(
+        &self,
+        destination: &str,
+        turn: u64,
+        looks: &mut u8,
+    ) -> Result<Option<Begun>, LedgerError> {
         if let Some(begun) = self.begin_probe(destination)? {
             return Ok(Some(begun));
         }
-        for _ in 0..LOOKS_MOST {
-            let Some(payment) = self.next_due(destination, backfill_first)? else {
-                return Ok(None);
-            };
+        while let Some(left) = looks.checked_sub(1)
+            && let Some(payment) = self.next_due(destination, turn)?
+        {
             let folded = self.fold(payment)?;
             if let Some(begun) = self.begin_call(&folded)? {
                 return Ok(Some(begun));
             }
+            *looks = left;
         }
         Ok(None)
     }
 
     /// Whether a turn could do anything at all: five index seeks at most.
     fn anything_due(&self, destination: &str) -> Result<bool, LedgerError> {
-        self.turn_ahead(destination, lanes(false))?;
+        self.turn_ahead(destination, lanes(LIVE_FIRST))?;
         self.ahead(PROBE_DUE, params![destination, self.now.ms()])?;
         self.ahead(
             READ_BACK_DUE,
@@ -164,7 +177,7 @@ impl Tx<'_> {
                 row.get(0)
             })?;
         Ok(probe.is_some()
-            || self.next_due(destination, false)?.is_some()
+            || self.next_due(destination, LIVE_FIRST)?.is_some()
             || self.read_backs_due(destination)?)
     }
 
@@ -177,12 +190,8 @@ impl Tx<'_> {
         Ok(found.is_some())
     }
 
-    fn next_due(
-        &self,
-        destination: &str,
-        backfill_first: bool,
-    ) -> Result<Option<i64>, LedgerError> {
-        for lane in lanes(backfill_first) {
+    fn next_due(&self, destination: &str, turn: u64) -> Result<Option<i64>, LedgerError> {
+        for lane in lanes(turn) {
             let found = self.one(
                 NEXT_DUE,
                 params![destination, CALL, lane, self.now.ms()],
@@ -310,9 +319,12 @@ impl Tx<'_> {
     }
 }
 
+/// A turn that is no turn of the backfill.
+const LIVE_FIRST: u64 = 1;
+
 /// The order in which the lanes are looked at.
-fn lanes(backfill_first: bool) -> [i64; 2] {
-    match backfill_first {
+fn lanes(turn: u64) -> [i64; 2] {
+    match turn.is_multiple_of(BACKFILL_EVERY) {
         true => [BACKFILL, LIVE],
         false => [LIVE, BACKFILL],
     }

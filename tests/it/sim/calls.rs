@@ -12,6 +12,9 @@ use super::Sim;
 /// "not found" is not believed.
 const LANDS_WITHIN_MS: i64 = 600 * SECOND_MS;
 
+/// Calls under way at once, of different payments.
+const FLYING_MOST: usize = 3;
+
 /// The longest pause that the destination asks for.
 const PAUSE_MOST_MS: i64 = 30 * MINUTE_MS;
 
@@ -43,12 +46,17 @@ fn lost() -> Outcome {
 impl Sim {
     /// Several calls may be under way at once, of different payments.
     pub(super) async fn call(&mut self) {
-        if self.flying.iter().filter(|flying| !flying.answered).count() >= 3 {
-            return;
-        }
-        let Some(begun) = self.bench.begin().await else {
+        let flying = self.flying.iter().filter(|flying| !flying.answered).count();
+        let Some(more) = FLYING_MOST.checked_sub(flying).filter(|more| *more > 0) else {
             return;
         };
+        let several = self.rng.random_range(1..more + 1);
+        for begun in self.bench.begin_several(several as u64).await {
+            self.fly(begun);
+        }
+    }
+
+    fn fly(&mut self, begun: Begun) {
         self.note(format!("call: {}", named(&begun)));
         self.watch(&begun);
         let late = self.rng.random_range(0..LANDS_WITHIN_MS);
