@@ -21,9 +21,9 @@ use http::header::EXPECT;
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -185,13 +185,12 @@ fn connect(
     peer: SocketAddr,
     router: Router,
 ) -> impl hyper_util::server::graceful::GracefulConnection<
-    Error = Box<dyn Error + Send + Sync>,
-    Output = Result<(), Box<dyn Error + Send + Sync>>,
+    Error = hyper::Error,
+    Output = Result<(), hyper::Error>,
 > + Send
 + 'static {
-    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
+    let mut builder = http1::Builder::new();
     builder
-        .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header);
     let service = service_fn(move |request: Request<Incoming>| {
@@ -199,9 +198,7 @@ fn connect(
         request.extensions_mut().insert(Peer(peer));
         router.clone().oneshot(request)
     });
-    builder
-        .serve_connection(TokioIo::new(stream), service)
-        .into_owned()
+    builder.serve_connection(TokioIo::new(stream), service)
 }
 
 /// Why reading a body failed when it took too long.
