@@ -29,7 +29,8 @@ const IDLE_MS: u64 = 250;
 const NAP_MS: i64 = SECOND_MS;
 
 /// A provider's customer id is written in every sixteenth turn at most while
-/// payments are due: it earns nobody anything. It begins what is asked for at once, so that no more calls are begun in one commit either.
+/// payments are due: it earns nobody anything. Such a turn is the first that is asked for,
+/// so no more calls than this begin in one commit either.
 const BINDING_EVERY: u64 = 16;
 
 /// Settling is tried this often before the read-back is left to find out.

@@ -1,19 +1,16 @@
 //! The log of a small file: when it begins anew, and what is left at the end.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, MAIN_DB};
 
-use super::{Checkpoints, Limits};
+use super::Checkpoints;
 use crate::ledger::sqlite::schema;
 
-/// So many pages would be the writer's that only the thread can be it.
-const SMALL: Limits = Limits {
-    begin: 50,
-    rest: 10,
-    most: i32::MAX,
-};
+/// Pages in the log before the thread begins.
+const BEGIN_PAGES: i32 = 50;
 
 /// Commits after which a log that has not begun anew never will: hundreds of times as
 /// many pages as are asked for.
@@ -26,13 +23,13 @@ struct Case {
 }
 
 impl Case {
-    fn new(limits: Limits) -> Case {
+    fn new(begin_pages: i32) -> Case {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ledger.db");
         let mut writer = schema::connect(&path).unwrap();
         let table = "CREATE TABLE texts (text TEXT)";
         writer.execute_batch(table).unwrap();
-        let checkpoints = Checkpoints::within(limits, &mut writer, &path).unwrap();
+        let checkpoints = Checkpoints::within(begin_pages, &mut writer, &path).unwrap();
         Case {
             dir,
             writer,
@@ -70,7 +67,7 @@ impl Case {
 
 #[test]
 fn the_log_begins_anew_while_commits_go_on() {
-    let case = Case::new(SMALL);
+    let case = Case::new(BEGIN_PAGES);
     case.commit();
     case.commit_until_anew();
     case.commit_until_anew();
@@ -78,7 +75,7 @@ fn the_log_begins_anew_while_commits_go_on() {
 
 #[test]
 fn who_reads_keeps_the_log_only_until_the_end() {
-    let case = Case::new(SMALL);
+    let case = Case::new(BEGIN_PAGES);
     case.commit();
     let reader = schema::connect_to_read(&case.path("ledger.db")).unwrap();
     let count = "SELECT count(*) FROM texts";
@@ -97,10 +94,7 @@ fn who_reads_keeps_the_log_only_until_the_end() {
 
 #[test]
 fn what_little_is_left_the_writer_brings_home_itself() {
-    let case = Case::new(Limits {
-        begin: i32::MAX,
-        ..SMALL
-    });
+    let case = Case::new(i32::MAX);
     for _ in 0..20 {
         case.commit();
     }
@@ -115,11 +109,9 @@ fn what_little_is_left_the_writer_brings_home_itself() {
     reader.execute_batch("COMMIT").unwrap();
     let (log, home) = done.unwrap();
     assert!(0 < home && home < log, "{home} of {log}");
-    case.checkpoints
-        .as_ref()
-        .unwrap()
-        .progress
-        .note((log, home));
+    let progress = &case.checkpoints.as_ref().unwrap().progress;
+    progress.note((log, home));
+    progress.rest.store(true, Ordering::Relaxed);
 
     let before = case.log();
     case.commit();
@@ -130,7 +122,7 @@ fn what_little_is_left_the_writer_brings_home_itself() {
 
 #[test]
 fn the_last_to_close_leaves_one_whole_file() {
-    let mut case = Case::new(SMALL);
+    let mut case = Case::new(BEGIN_PAGES);
     for _ in 0..100 {
         case.commit();
     }
