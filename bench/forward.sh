@@ -58,7 +58,7 @@ deliver="$(built deliver)"
 echo "| in flight | calls a second | of the ideal | a bare sender | of it |"
 echo "|---|---|---|---|---|"
 for flying in 1 8 32 64; do
-  bare "$((seconds / 2))" "$flying"
+  bare "$(((seconds + 1) / 2))" "$flying"
   forward "$seconds" 1000 "$flying" --fault latency:50-50=1
   read -r rate _ <"$work/line"
   awk -v flying="$flying" -v rate="$rate" -v bare="$bare" \

@@ -32,6 +32,15 @@ const MEMORY: &str = "/dev/shm";
 /// Calls that are made at a time.
 const TOGETHER: u64 = 50;
 
+/// The calls that a ledger begins, of those asked for at once.
+pub async fn begun(ledger: &Ledger, most: u64) -> Vec<Begun> {
+    let ask = Ask {
+        turns: 1..1 + most,
+        sure: false,
+    };
+    ledger.begin("ps", ask).await.unwrap().begun
+}
+
 pub struct Bench {
     pub dir: TempDir,
     pub clock: Clock,
@@ -346,11 +355,7 @@ impl Bench {
 
     /// As many calls as are due, of those asked for at once.
     pub async fn begin_several(&self, most: u64) -> Vec<Begun> {
-        let ask = Ask {
-            turns: 1..1 + most,
-            sure: false,
-        };
-        self.ledger.begin("ps", ask).await.unwrap().begun
+        begun(&self.ledger, most).await
     }
 
     pub async fn begin(&self) -> Option<Begun> {

@@ -443,7 +443,7 @@ async fn a_copy_that_was_tampered_with_is_never_opened() {
         closed(&to);
         assert!(give_up(&from).is_err());
         let old = open(&from, &Clock::held(START.plus(HOUR_MS)), true).unwrap();
-        assert!(!old.begin("ps", Ask::one(1)).await.unwrap().begun.is_empty());
+        assert!(!begun(&old, 1).await.is_empty());
         old.close().await;
         drop(old);
         let why = refused(&from, &to, Then::Close);
@@ -501,14 +501,7 @@ async fn a_second_ledger_beside_one_in_use_forwards_nothing() {
         let clock = served.clock.clone();
         let second = open(&to, &clock, true).unwrap();
         assert!(second.copied_at("ps").await.unwrap().is_some());
-        assert!(
-            second
-                .begin("ps", Ask::one(1))
-                .await
-                .unwrap()
-                .begun
-                .is_empty()
-        );
+        assert!(begun(&second, 1).await.is_empty());
         second.close().await;
         // The first one goes on, and what it learns is not in the second.
         served.deliver(charge("ch_2", 100, Some("cus_A"))).await;

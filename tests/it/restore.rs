@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde_json::Value;
 use tributary::destination::Row as Listed;
 use tributary::ledger::book::State;
-use tributary::ledger::{Ask, Difference, Ledger, LedgerError};
+use tributary::ledger::{Difference, Ledger, LedgerError};
 use tributary::reconcile::{Reconciled, Then, reconcile};
 use tributary::time::{Clock, HOUR_MS, SECOND_MS, Time};
 
-use crate::bench::{self, Bench, There, usd};
+use crate::bench::{self, Bench, There, begun, usd};
 use crate::binary::Folder;
 use crate::rows;
 use crate::world::*;
@@ -272,24 +272,12 @@ async fn a_copy_has_its_mark_before_its_name_and_replaces_nothing() {
     // The original goes on, and the copy of a copy is one too.
     assert!(bench.begin().await.is_some());
     let copy = on(&bench, &file);
-    assert!(
-        copy.begin("ps", Ask::one(1))
-            .await
-            .unwrap()
-            .begun
-            .is_empty()
-    );
+    assert!(begun(&copy, 1).await.is_empty());
     let again = bench.dir.path().join("again.db");
     copy.back_up(&again).await.unwrap();
     let copy = on(&bench, &again);
     assert!(copy.copied_at("ps").await.unwrap().is_some());
-    assert!(
-        copy.begin("ps", Ask::one(1))
-            .await
-            .unwrap()
-            .begun
-            .is_empty()
-    );
+    assert!(begun(&copy, 1).await.is_empty());
 }
 
 fn on(bench: &Bench, file: &Path) -> Ledger {
