@@ -237,7 +237,7 @@ fn from_pem(text: &str, allowed: &[Algorithm]) -> Option<Key> {
         }
         SectionKind::Certificate => {
             let certificate = Certificate::from_der(&der).ok()?;
-            let spki = certificate.tbs_certificate().subject_public_key_info();
+            let spki = &certificate.tbs_certificate.subject_public_key_info;
             from_spki(&spki.owned_to_ref(), own, allowed)?
         }
         _ => return None,
