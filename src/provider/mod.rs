@@ -192,7 +192,7 @@ fn unknown() -> Time {
 }
 
 /// Headers that some provider's reading needs: delivery ids that stand in no
-/// body, and the form of the body.
+/// body, and the form of the body where it is not JSON, as it nearly always is.
 pub const KEPT_HEADERS: [&str; 5] = [
     "content-type",
     "recurly-notification-id",
@@ -210,7 +210,8 @@ impl Kept {
     pub fn of(request: &Request<'_>) -> Kept {
         let text = |name: &&str| {
             let value = request.headers.get(*name)?.to_str().ok()?;
-            (value.len() <= KEPT_MOST_BYTES).then(|| ((*name).to_owned(), value.to_owned()))
+            let kept = value.len() <= KEPT_MOST_BYTES && !says_json(name, value);
+            kept.then(|| ((*name).to_owned(), value.to_owned()))
         };
         Kept {
             rest: request.path_rest.map(str::to_owned),
@@ -224,6 +225,17 @@ impl Kept {
     pub fn is_empty(&self) -> bool {
         self.rest.is_none() && self.headers.is_empty() && self.asked.is_none()
     }
+}
+
+/// Whether a header says no more than that the body is JSON.
+fn says_json(name: &str, value: &str) -> bool {
+    let (form, rest) = value.split_once(';').unwrap_or((value, ""));
+    name == "content-type"
+        && form.trim().eq_ignore_ascii_case("application/json")
+        && matches!(
+            rest.trim().to_ascii_lowercase().as_str(),
+            "" | "charset=utf-8"
+        )
 }
 
 /// A request that proved where it comes from.
@@ -341,6 +353,34 @@ mod tests {
             assert!(!events(name).is_empty() || *name == custom::NAME);
         }
         assert!(build("nobody", toml::Table::new()).is_err());
+    }
+
+    #[test]
+    fn the_form_of_a_body_is_kept_where_it_is_not_json() {
+        let kept = |form: &str| {
+            let mut headers = http::HeaderMap::new();
+            headers.insert("content-type", form.parse().unwrap());
+            headers.insert("webhook-id", "id-7".parse().unwrap());
+            let kept = Kept::of(&Request {
+                headers: &headers,
+                body: b"",
+                path_token: None,
+                path_rest: None,
+                query: None,
+            });
+            assert_eq!(kept.headers["webhook-id"], "id-7");
+            kept.headers.get("content-type").cloned()
+        };
+        for json in ["application/json", "Application/JSON; charset=UTF-8"] {
+            assert_eq!(kept(json), None);
+        }
+        for other in [
+            "application/xml",
+            "application/json; charset=utf-16",
+            "application/x-www-form-urlencoded",
+        ] {
+            assert_eq!(kept(other).as_deref(), Some(other));
+        }
     }
 
     #[test]

@@ -338,7 +338,7 @@ async fn a_delivery_is_shown_as_it_came() {
     let (kept, packed): (i64, i64) = ledger
         .query_row(kept, [], |row| Ok((row.get(0)?, row.get(1)?)))
         .unwrap();
-    assert_eq!(packed, 1);
+    assert_eq!(packed, 2);
     assert!(kept < i64::try_from(shown.out.len()).unwrap(), "{kept}");
     ledger
         .execute("UPDATE deliveries SET body = NULL", [])

@@ -391,6 +391,28 @@ async fn half_a_copy_opens_for_nobody_and_the_same_command_finishes_it() {
     }
 }
 
+/// A move that an older program began: the old ledger, which is closed, has not the
+/// dictionaries of this one, and the new one has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_program_finishes_a_move() {
+    let places = Places::new();
+    let (from, to) = (sqlite(&places.dir, "a.db"), sqlite(&places.dir, "b.db"));
+    owing(&from, true).await.ledger.close().await;
+    cut_off(&from, &to, "sources");
+    std::fs::remove_file(file(&to)).unwrap();
+    let first_alone = "DELETE FROM dictionaries WHERE dictionary > 1";
+    run(&from, first_alone);
+    assert_eq!(moved(&from, &to).came, Came::Moved);
+    let dictionaries = |url: &str| {
+        let ledger = Connection::open(file(url)).unwrap();
+        let count = ledger.query_row("SELECT count(*) FROM dictionaries", [], |row| {
+            row.get::<_, i64>(0)
+        });
+        count.unwrap()
+    };
+    assert_eq!((dictionaries(&from), dictionaries(&to)), (1, 2));
+}
+
 /// A kill after the old ledger said that it was moved, and before the new one opened.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_at_the_last_step_is_finished_as_well() {

@@ -127,6 +127,19 @@ async fn an_older_database_opens_and_goes_on() {
     assert_eq!(there.sum(), 700);
 }
 
+/// What bodies are packed with changes from one program to the next; a ledger has all that
+/// its program packs with.
+#[tokio::test]
+async fn a_ledger_gets_the_dictionaries_of_a_newer_program() {
+    let mut bench = Bench::new();
+    let known = "SELECT count(*) FROM dictionaries";
+    assert_eq!(bench.number(known), 2);
+    bench.shut().await;
+    bench.change("DELETE FROM dictionaries WHERE dictionary > 1");
+    bench.restart().await;
+    assert_eq!(bench.number(known), 2);
+}
+
 /// The checks were written anew where they stand: they say the same, and no words
 /// of SQLite's slow kind are left in them.
 fn same_checks(file: &Path, version: i64) {

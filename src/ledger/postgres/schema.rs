@@ -20,9 +20,6 @@ const VERSIONS: [&str; 2] = [
     include_str!("../sql/postgres/002.sql"),
 ];
 
-/// The version that has dictionaries.
-const PACKED_SINCE: i64 = 2;
-
 /// The oldest server, as `server_version_num` counts, and for people.
 const SERVER_LEAST: (i64, &str) = (140_000, "14");
 
@@ -54,6 +51,8 @@ const OURS: &str = "SELECT value FROM meta WHERE name = 'ledger'";
 /// All who write take this row first, and look whether they may.
 pub(in crate::ledger) const WRITER: &str =
     "SELECT value FROM meta WHERE name = 'writer' FOR UPDATE";
+
+const DICTIONARIES_KNOWN: &str = "SELECT dictionary FROM dictionaries";
 
 const VERSION: &str = "SELECT value FROM meta WHERE name = 'version'";
 
@@ -142,15 +141,17 @@ fn next_version(client: &mut Client) -> Result<bool, Fault> {
     let done = version(client)?;
     let next = usize::try_from(done).ok();
     let Some(sql) = next.and_then(|next| VERSIONS.get(next)) else {
-        client.attempt("ROLLBACK")?;
         let known = i64::try_from(VERSIONS.len()).unwrap_or(i64::MAX);
         if done != known {
+            client.attempt("ROLLBACK")?;
             return Err(LedgerError::Unusable(format!(
                 "the ledger is of version {done} and this program knows {known}; \
                  use a newer program"
             ))
             .into());
         }
+        add_dictionaries(client)?;
+        client.commit()?;
         return Ok(true);
     };
     // What is not whole or not in use any more stays as it is.
@@ -158,14 +159,6 @@ fn next_version(client: &mut Client) -> Result<bool, Fault> {
         refuse_closed(&writer(client)?)?;
     }
     client.attempt(sql)?;
-    if done + 1 == PACKED_SINCE {
-        for (dictionary, bytes) in DICTIONARIES {
-            client.execute(
-                "INSERT INTO dictionaries (dictionary, bytes) VALUES (?1, ?2)",
-                &[Value::Int(dictionary), Value::Blob(bytes)],
-            )?;
-        }
-    }
     let now = (done + 1).to_string();
     client.execute(
         "INSERT INTO meta (name, value) VALUES ('version', ?1)
@@ -174,6 +167,25 @@ fn next_version(client: &mut Client) -> Result<bool, Fault> {
     )?;
     client.commit()?;
     Ok(false)
+}
+
+/// Adds those of this program that the ledger has not yet, to one that is in use.
+fn add_dictionaries(client: &mut Client) -> Result<(), LedgerError> {
+    if refuse_closed(&writer(client)?).is_err() {
+        return Ok(());
+    }
+    let mut known = Vec::new();
+    for row in client.query(DICTIONARIES_KNOWN, &[])?.iter() {
+        known.push(row.value(0)?.kept());
+    }
+    for (dictionary, bytes) in DICTIONARIES {
+        let number = Value::Int(dictionary);
+        if !known.contains(&number.kept()) {
+            let insert = "INSERT INTO dictionaries (dictionary, bytes) VALUES (?1, ?2)";
+            client.execute(insert, &[number, Value::Blob(bytes)])?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes the writer's row; answers what stands in it.

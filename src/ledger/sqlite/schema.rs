@@ -207,9 +207,6 @@ fn unusable(path: &Path, error: &rusqlite::Error) -> LedgerError {
 /// The version that has `deliveries.kept` for sure.
 const KEPT_SINCE: usize = 3;
 
-/// The version that has dictionaries.
-const PACKED_SINCE: usize = 9;
-
 /// The version from which on a ledger may be closed.
 const CLOSED_SINCE: usize = 8;
 
@@ -256,12 +253,6 @@ pub(in crate::ledger) fn migrate(conn: &mut Connection) -> Result<(), LedgerErro
         if number + 1 == KEPT_SINCE {
             add_kept(&tx)?;
         }
-        if number + 1 == PACKED_SINCE {
-            for (dictionary, bytes) in DICTIONARIES {
-                let insert = "INSERT INTO dictionaries (dictionary, bytes) VALUES (?1, ?2)";
-                tx.execute(insert, (dictionary, bytes))?;
-            }
-        }
         tx.pragma_update(
             None,
             "user_version",
@@ -269,6 +260,20 @@ pub(in crate::ledger) fn migrate(conn: &mut Connection) -> Result<(), LedgerErro
         )?;
     }
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+    add_dictionaries(&tx)?;
     tx.commit()?;
+    Ok(())
+}
+
+/// Adds those of this program that the file has not yet, to one that is in use.
+fn add_dictionaries(tx: &Connection) -> Result<(), LedgerError> {
+    let writer = tx.query_row(WRITER, [], |row| row.get::<_, String>(0));
+    if refuse_closed(&writer.optional()?.unwrap_or_default()).is_ok() {
+        for (dictionary, bytes) in DICTIONARIES {
+            let insert = "INSERT INTO dictionaries (dictionary, bytes) VALUES (?1, ?2)
+                 ON CONFLICT DO NOTHING";
+            tx.execute(insert, (dictionary, bytes))?;
+        }
+    }
     Ok(())
 }

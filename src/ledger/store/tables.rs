@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::LedgerError;
 use super::presence::is_presence;
 use super::tx::{Conn, Tx};
+use crate::ledger::packing::DICTIONARIES;
 use crate::ledger::sql::{Owned, Row, Value, unexpected};
 
 /// Rows that a page of a table holds; a server hands out whole pages.
@@ -198,11 +199,18 @@ impl Table {
     }
 
     fn is_of_the_store(&self, row: &Row<'_>, places: &[usize]) -> Result<bool, LedgerError> {
-        let ("meta", [name]) = (self.name, places) else {
-            return Ok(false);
-        };
-        let name = row.text(*name)?;
-        Ok(OF_THE_STORE.contains(&name) || is_presence(name))
+        Ok(match (self.name, places) {
+            ("meta", [name]) => {
+                let name = row.text(*name)?;
+                OF_THE_STORE.contains(&name) || is_presence(name)
+            }
+            // The program's own are in every ledger.
+            ("dictionaries", [number]) => {
+                let number: i64 = row.get(*number)?;
+                DICTIONARIES.iter().any(|(own, _)| *own == number)
+            }
+            _ => false,
+        })
     }
 
     /// The greatest key there is.
@@ -223,9 +231,7 @@ impl Table {
     /// Whether it has any row that is not the store's own.
     pub(super) fn is_empty(&self, tx: &Tx<'_>) -> Result<bool, LedgerError> {
         match self.name {
-            // The program's own are in every ledger.
-            "dictionaries" => return Ok(true),
-            "meta" => {}
+            "dictionaries" | "meta" => {}
             _ => return Ok(self.greatest(tx)?.is_none()),
         }
         let mut empty = true;
