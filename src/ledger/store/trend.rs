@@ -1,7 +1,7 @@
 //! How the money of some customers or partners went, day by day: for the few names
 //! on a page, from the roll-ups.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::condense::{Step, Strangers};
 use super::tally::Partners;
@@ -12,15 +12,38 @@ use crate::ledger::Trends;
 use crate::money::{Currency, Minor};
 use crate::report::By;
 
-/// The nets of one day, by whose they are; and those of the days before.
+/// The nets of somebody in one currency: of the day that is being read, and of those
+/// before it, most of them in order.
+#[derive(Clone, Default)]
+struct Nets {
+    today: Option<Minor>,
+    before: Vec<(Day, Minor)>,
+}
+
+impl Nets {
+    /// A day that was read in parts has several nets.
+    fn days(mut self) -> BTreeMap<Day, Minor> {
+        self.before.sort_by_key(|(day, _)| *day);
+        self.before.dedup_by(|(day, net), (before, sum)| {
+            let same = day == before;
+            if same {
+                *sum += *net;
+            }
+            same
+        });
+        self.before.into_iter().collect()
+    }
+}
+
+/// How the money goes, by whose it is.
 #[derive(Clone)]
 struct Course {
     whose: Partners,
     /// Whose partner is looked up next, of those who have no number in the ledger.
     stranger: u32,
     day: i64,
-    nets: Vec<(Currency, Vec<Option<Minor>>)>,
-    before: Trends,
+    /// Of each currency, by the places of whose it is.
+    nets: Vec<(Currency, Vec<Nets>)>,
 }
 
 impl Course {
@@ -30,7 +53,6 @@ impl Course {
             stranger: strangers.next(),
             day: 0,
             nets: Vec::new(),
-            before: Trends::new(),
         }
     }
 
@@ -50,27 +72,39 @@ impl Course {
         }
         if let Some((_, nets)) = self.nets.get_mut(at) {
             if nets.len() <= place {
-                nets.resize(self.whose.keys.len(), None);
+                nets.resize_with(self.whose.keys.len(), Nets::default);
             }
             if let Some(slot) = nets.get_mut(place) {
-                *slot.get_or_insert(0) += row.gross - row.reversed;
+                *slot.today.get_or_insert(0) += row.gross - row.reversed;
             }
         }
         Ok(())
     }
 
     fn end_day(&mut self) -> Result<(), LedgerError> {
-        for (currency, nets) in &mut self.nets {
-            for (key, net) in self.whose.keys.iter().zip(nets) {
-                let Some((key, net)) = key.as_ref().zip(net.take()) else {
-                    continue;
-                };
-                let day = days::day(self.day)?;
-                let days = self.before.entry((key.clone(), *currency)).or_default();
-                *days.entry(day).or_default() += net;
+        if self.nets.is_empty() {
+            return Ok(());
+        }
+        let day = days::day(self.day)?;
+        for nets in self.nets.iter_mut().flat_map(|(_, nets)| nets) {
+            if let Some(net) = nets.today.take() {
+                nets.before.push((day, net));
             }
         }
         Ok(())
+    }
+
+    fn end(mut self) -> Result<Trends, LedgerError> {
+        self.end_day()?;
+        let mut trends = Trends::new();
+        for (currency, nets) in self.nets {
+            for (key, nets) in self.whose.keys.iter().zip(nets) {
+                if let Some(key) = key.as_ref().filter(|_| !nets.before.is_empty()) {
+                    trends.insert((key.clone(), currency), nets.days());
+                }
+            }
+        }
+        Ok(trends)
     }
 }
 
@@ -112,9 +146,8 @@ impl Tx<'_> {
             }
             course.take(step)
         };
-        let mut course = self.walk_customers(days, &mut strangers, || empty.clone(), take)?;
-        course.end_day()?;
-        Ok(course.before)
+        self.walk_customers(days, &mut strangers, || empty.clone(), take)?
+            .end()
     }
 
     /// Looks up the partners of those without a number, up to this one.
@@ -157,5 +190,21 @@ impl Tx<'_> {
             }
         }
         Ok(whose)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_that_comes_in_parts_is_one() {
+        let day = |number| Day::from_number(number).unwrap();
+        let (first, second) = (day(20_260_601), day(20_260_602));
+        let nets = Nets {
+            today: None,
+            before: vec![(first, 5), (second, -1), (first, 2), (second, 0)],
+        };
+        assert_eq!(nets.days(), BTreeMap::from([(first, 7), (second, -1)]));
     }
 }
