@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tributary::destination::Row as Listed;
 use tributary::ledger::book::State;
-use tributary::ledger::{Difference, Ledger, LedgerError};
+use tributary::ledger::{Difference, Ledger, LedgerError, Outgoing};
+use tributary::plan::Policy;
 use tributary::reconcile::{Reconciled, Then, reconcile};
 use tributary::time::{Clock, HOUR_MS, SECOND_MS, Time};
 
@@ -424,6 +425,94 @@ async fn what_the_lost_ledger_posted_behind_a_call_of_the_copy_is_read_back_too(
         assert_eq!(there.rows["stripe:ch_1:2"].len(), 1, "hidden {hidden}");
         assert_eq!(there.sum(), 900);
     }
+}
+
+/// The same where it was a delete that was under way: that it is read back here is no call
+/// of our own, behind which nothing of the lost ledger's could come.
+#[tokio::test]
+async fn what_the_lost_ledger_posted_behind_a_delete_of_the_copy_is_read_back_too() {
+    for hidden in [true, false] {
+        let mut source = bench::terms("stripe");
+        source.terms.policy = Policy::Replace;
+        let mut bench = Bench::with(vec![source]);
+        let mut there = There::default();
+        bench.deliver(bench::customer("cus_A", "acme", 1)).await;
+        bench
+            .deliver(bench::charge("ch_1", 1000, Some("cus_A")))
+            .await;
+        bench.run(&mut there).await;
+        bench.clock.advance(HOUR_MS);
+        bench
+            .deliver(bench::refund("ch_1", "re_1", 100, 3999))
+            .await;
+        let deleting = bench.begin().await.unwrap();
+        assert!(matches!(deleting.call, Outgoing::Delete { .. }));
+        there.rows.clear();
+        bench.clock.advance(SECOND_MS);
+        // Who serves on the copy begins when the other one is lost.
+        bench.restart().await;
+        adopt(&bench, Vec::new()).await;
+        if hidden {
+            there
+                .rows
+                .insert("stripe:ch_1:2".to_owned(), vec![("acme".to_owned(), 900)]);
+        }
+        for _ in 0..3 {
+            bench.clock.advance(901 * SECOND_MS);
+            bench.read_back(&there).await;
+            bench.run(&mut there).await;
+        }
+        let view = bench.payment("ch_1").await;
+        assert_eq!(view.state, State::Settled.word(), "{view:?}");
+        assert_eq!(there.rows["stripe:ch_1:2"].len(), 1, "hidden {hidden}");
+        assert_eq!(there.sum(), 900);
+    }
+}
+
+/// The one that the lost ledger posted goes first, whenever its capture is told: who had
+/// the money to itself until then, with nothing to forward, is held as the same.
+#[tokio::test]
+async fn the_same_money_as_an_adopted_sales_is_counted_once() {
+    let sources = ["stripe", "stripe-2"].map(|name| {
+        let mut source = bench::terms(name);
+        source.terms.policy = Policy::Delete;
+        source
+    });
+    let mut bench = Bench::with(sources.to_vec());
+    for source in ["stripe", "stripe-2"] {
+        let known = bench::customer("cus_A", "acme", 1);
+        bench.deliver_to(source, known).await;
+    }
+    bench.clock.advance(HOUR_MS);
+    let mut there = There::default();
+    let stands = listed("stripe-2:ch_1", 1000, bench::START);
+    there
+        .rows
+        .insert("stripe-2:ch_1".to_owned(), vec![("acme".to_owned(), 1000)]);
+    adopt(&bench, vec![stands]).await;
+    bench.clock.advance(HOUR_MS);
+    let named = bench::authorised("ch_1", 1000);
+    bench.deliver_to("stripe-2", named).await;
+    let mut sale = bench::charge("ch_1", 1000, Some("cus_A"));
+    // Nothing else is new with the sale: an id would make both be looked at.
+    sale.aliases.truncate(1);
+    let refund = bench::refund("ch_1", "re_1", 100, 3999);
+    bench.deliver(sale.clone()).await;
+    bench.deliver(refund.clone()).await;
+    bench.run(&mut there).await;
+    // On a server nobody can tell when the other ledger was lost: it is looked for there.
+    bench.clock.advance(HOUR_MS);
+    bench.read_back(&there).await;
+    bench.run(&mut there).await;
+    assert_eq!(bench.state("ch_1").await, State::Settled);
+    bench.deliver_to("stripe-2", sale).await;
+    bench.deliver_to("stripe-2", refund).await;
+    bench.run(&mut there).await;
+    assert_eq!(there.sum(), 0);
+    let first = bench.payment_of("stripe-2", "ch_1").await;
+    assert_eq!((first.state, first.forwarded), ("settled", 0));
+    assert_eq!(bench.state("ch_1").await, State::Held);
+    crate::days::agree(&bench.ledger, "the same money as an adopted sale's").await;
 }
 
 /// What was posted shortly before the list was read may not be on it yet. It is no

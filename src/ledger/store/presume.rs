@@ -69,7 +69,8 @@ impl Tx<'_> {
     /// When the ledger was lost, where its last calls may not have been listed
     /// when the list was adopted and one of them may have posted this row or one behind
     /// it: what is presumed of an earlier row, which was under way in the copy, says
-    /// nothing of those that followed. A ledger may be lost more than once.
+    /// nothing of those that followed, nor does reading it back. A ledger may be lost more
+    /// than once.
     fn lost_after_capture(&self, folded: &Folded, seq: u32) -> Result<Option<Time>, LedgerError> {
         let row = &folded.row;
         let confirm_after_ms = self.terms(&row.source)?.confirm_after_ms;
@@ -77,7 +78,7 @@ impl Tx<'_> {
             "SELECT lost_at FROM destinations WHERE name = ?1 AND adopted_at < lost_at + ?2
                AND NOT EXISTS (SELECT 1 FROM attempts WHERE payment = ?3
                    AND ((outcome = 'presumed' AND deadline >= lost_at AND seq >= ?4)
-                        OR begun_at > lost_at))",
+                        OR (call <> 'confirm' AND begun_at > lost_at)))",
             params![row.destination, confirm_after_ms, row.payment, seq],
             |row| Ok(Time(row.get(0)?)),
         )?;

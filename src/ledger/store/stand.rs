@@ -3,6 +3,8 @@
 //! Every verb that changes anything about a payment ends here, in the same
 //! transaction, so no verb can leave a payment standing where it no longer is.
 
+use std::collections::BTreeSet;
+
 use crate::ledger::sql::{Row as SqlRow, params, unexpected};
 
 use super::inquire::ASKED;
@@ -125,7 +127,20 @@ impl Tx<'_> {
         }
         self.write_standing(&folded)?;
         self.keep_days([&folded])?;
+        self.tell_rivals(&folded)?;
         Ok(folded)
+    }
+
+    /// What was read back into a restored ledger goes before others with the same money
+    /// from the moment in which its capture is told, and they may have been folded before.
+    fn tell_rivals(&self, folded: &Folded) -> Result<(), LedgerError> {
+        let first = folded.row.booked.is_none() && folded.standing.position.gross() > Some(0);
+        if first && !folded.book.rows.is_empty() {
+            for rival in self.rivals(folded.row.payment)? {
+                self.fold(rival)?;
+            }
+        }
+        Ok(())
     }
 
     /// Folds a payment without writing.
@@ -319,17 +334,21 @@ impl Tx<'_> {
 
     /// Whether another payment has a money id of this one.
     pub(super) fn shares_money(&self, payment: i64) -> Result<bool, LedgerError> {
+        Ok(!self.rivals(payment)?.is_empty())
+    }
+
+    /// The payments that have a money id of this one.
+    fn rivals(&self, payment: i64) -> Result<BTreeSet<i64>, LedgerError> {
+        let mut rivals = BTreeSet::new();
         for same in SAME_MONEY {
             let sql = format!(
-                "SELECT 1 FROM aliases AS ours JOIN aliases AS other ON {same} AND other.money = 1
-                 WHERE ours.payment = ?1 AND ours.money = 1 AND other.payment <> ours.payment
-                 LIMIT 1"
+                "SELECT other.payment
+                 FROM aliases AS ours JOIN aliases AS other ON {same} AND other.money = 1
+                 WHERE ours.payment = ?1 AND ours.money = 1 AND other.payment <> ours.payment"
             );
-            if self.one(&sql, [payment], |_| Ok(()))?.is_some() {
-                return Ok(true);
-            }
+            rivals.extend(self.all(&sql, [payment], |row| row.get::<_, i64>(0))?);
         }
-        Ok(false)
+        Ok(rivals)
     }
 
     /// Writes a standing down.
