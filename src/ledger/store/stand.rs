@@ -105,8 +105,15 @@ struct Kept<'f> {
 }
 
 impl Tx<'_> {
-    /// Folds a payment and writes down where it stands.
+    /// Folds a payment and writes down where it stands, and where others do who have to
+    /// see that.
     pub(super) fn fold(&self, payment: i64) -> Result<Folded, LedgerError> {
+        let folded = self.fold_alone(payment)?;
+        self.tell_rivals(&folded)?;
+        Ok(folded)
+    }
+
+    fn fold_alone(&self, payment: i64) -> Result<Folded, LedgerError> {
         self.look_ahead(payment)?;
         self.ahead(PRICED, [payment])?;
         self.price(payment)?;
@@ -127,7 +134,6 @@ impl Tx<'_> {
         }
         self.write_standing(&folded)?;
         self.keep_days([&folded])?;
-        self.tell_rivals(&folded)?;
         Ok(folded)
     }
 
@@ -137,7 +143,8 @@ impl Tx<'_> {
         let first = folded.row.booked.is_none() && folded.standing.position.gross() > Some(0);
         if first && !folded.book.rows.is_empty() {
             for rival in self.rivals(folded.row.payment)? {
-                self.fold(rival)?;
+                // Not what these tell in turn, which may be this one again.
+                self.fold_alone(rival)?;
             }
         }
         Ok(())
