@@ -245,8 +245,7 @@ pub(in crate::ledger) fn migrate(conn: &mut Connection) -> Result<(), LedgerErro
         )));
     }
     if (CLOSED_SINCE..VERSIONS.len()).contains(&done) {
-        let writer = tx.query_row(WRITER, [], |row| row.get::<_, String>(0));
-        refuse_closed(&writer.optional()?.unwrap_or_default())?;
+        refuse_closed(&writer(&tx)?)?;
     }
     for (number, sql) in VERSIONS.iter().enumerate().skip(done) {
         tx.execute_batch(sql)?;
@@ -267,8 +266,7 @@ pub(in crate::ledger) fn migrate(conn: &mut Connection) -> Result<(), LedgerErro
 
 /// Adds those of this program that the file has not yet, to one that is in use.
 fn add_dictionaries(tx: &Connection) -> Result<(), LedgerError> {
-    let writer = tx.query_row(WRITER, [], |row| row.get::<_, String>(0));
-    if refuse_closed(&writer.optional()?.unwrap_or_default()).is_ok() {
+    if refuse_closed(&writer(tx)?).is_ok() {
         for (dictionary, bytes) in DICTIONARIES {
             let insert = "INSERT INTO dictionaries (dictionary, bytes) VALUES (?1, ?2)
                  ON CONFLICT DO NOTHING";
@@ -276,4 +274,10 @@ fn add_dictionaries(tx: &Connection) -> Result<(), LedgerError> {
         }
     }
     Ok(())
+}
+
+/// What stands in the row of the writer.
+fn writer(tx: &Connection) -> rusqlite::Result<String> {
+    let writer = tx.query_row(WRITER, [], |row| row.get(0));
+    Ok(writer.optional()?.unwrap_or_default())
 }

@@ -44,6 +44,7 @@ mod rewards;
 mod roll_up;
 mod rows;
 mod rows_told;
+mod same_money;
 mod scratch;
 mod search;
 mod segment;

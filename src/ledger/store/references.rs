@@ -7,7 +7,6 @@ use crate::ledger::sql::params;
 
 use super::LedgerError;
 use super::record::Place;
-use super::stand::SAME_MONEY;
 use super::tx::Tx;
 use crate::movement::Alias;
 
@@ -33,18 +32,7 @@ impl Tx<'_> {
         }
         // Payments of other sources with the same money, and reversals that
         // named this id before it was known.
-        for same in SAME_MONEY {
-            let sql = format!(
-                "SELECT other.payment FROM aliases AS ours JOIN aliases AS other ON {same}
-                 WHERE ours.payment = ?1 AND ours.kind = ?2 AND ours.id = ?3 AND ours.money = 1
-                       AND other.money = 1"
-            );
-            let rivals: Vec<i64> =
-                self.all(&sql, params![payment, alias.kind, alias.id], |row| {
-                    row.get(0)
-                })?;
-            touched.extend(rivals);
-        }
+        touched.extend(self.with_money_id(payment, alias)?);
         self.resolve_references(place, &alias.kind, &alias.id, touched)?;
         Ok(true)
     }

@@ -3,8 +3,6 @@
 //! Every verb that changes anything about a payment ends here, in the same
 //! transaction, so no verb can leave a payment standing where it no longer is.
 
-use std::collections::BTreeSet;
-
 use crate::ledger::sql::{Row as SqlRow, params, unexpected};
 
 use super::inquire::ASKED;
@@ -26,18 +24,6 @@ use crate::time::Time;
 pub(super) const NOBODY: i64 = 0;
 pub(super) const CALL: i64 = 1;
 pub(super) const READ_BACK: i64 = 2;
-
-/// When two money ids are one: the same id of one provider; or a billing
-/// system's name for what a payment provider moved, kind `gateway` and
-/// `provider:id`, and that provider's own id, either way round. Each begins with
-/// the id, which the key of the table begins with.
-pub(super) const SAME_MONEY: [&str; 3] = [
-    "other.id = ours.id AND other.kind = ours.kind AND other.provider = ours.provider
-     AND other.scope = ours.scope",
-    "other.id = ours.provider || ':' || ours.id AND other.kind = 'gateway'",
-    "ours.kind = 'gateway' AND other.id = substr(ours.id, instr(ours.id, ':') + 1)
-     AND other.provider = substr(ours.id, 1, instr(ours.id, ':') - 1)",
-];
 
 /// What is told of a payment, in the order in which it was.
 const FACTS: &str = "SELECT class, fact_id, basis, rank, version, authority, amount, currency, at,
@@ -299,63 +285,6 @@ impl Tx<'_> {
             }
             None => Ok(0),
         }
-    }
-
-    /// The captured payment that carries a money id of this one, at the same
-    /// destination, and goes before it: at another source, or at this one under
-    /// another id, as where a source changes from charges to invoices. The one
-    /// for which a call was ever begun goes first, because one may have been
-    /// named long before its money was told; then the one that was here first.
-    pub(super) fn same_money_as(
-        &self,
-        row: &PaymentRow,
-        begun: bool,
-    ) -> Result<Option<String>, LedgerError> {
-        let place = params![row.payment, row.destination, begun];
-        let asked = SAME_MONEY.map(|same| {
-            format!(
-                "SELECT sources.name || ' ' || theirs.payment_id
-                 FROM aliases AS ours
-                 JOIN aliases AS other ON {same} AND other.money = 1
-                 JOIN payments AS theirs ON theirs.payment = other.payment
-                 JOIN sources ON sources.source = theirs.source
-                 WHERE ours.payment = ?1 AND ours.money = 1
-                       AND theirs.destination = ?2 AND theirs.gross > 0
-                       AND CASE WHEN (?3 = 1) = EXISTS (SELECT 1 FROM transactions
-                                    WHERE transactions.payment = theirs.payment)
-                                THEN theirs.payment < ours.payment ELSE ?3 = 0 END
-                 LIMIT 1"
-            )
-        });
-        for sql in &asked {
-            self.ahead(sql, place)?;
-        }
-        for sql in &asked {
-            let found = self.one(sql, place, |row| row.get(0))?;
-            if found.is_some() {
-                return Ok(found);
-            }
-        }
-        Ok(None)
-    }
-
-    /// Whether another payment has a money id of this one.
-    pub(super) fn shares_money(&self, payment: i64) -> Result<bool, LedgerError> {
-        Ok(!self.rivals(payment)?.is_empty())
-    }
-
-    /// The payments that have a money id of this one.
-    fn rivals(&self, payment: i64) -> Result<BTreeSet<i64>, LedgerError> {
-        let mut rivals = BTreeSet::new();
-        for same in SAME_MONEY {
-            let sql = format!(
-                "SELECT other.payment
-                 FROM aliases AS ours JOIN aliases AS other ON {same} AND other.money = 1
-                 WHERE ours.payment = ?1 AND ours.money = 1 AND other.payment <> ours.payment"
-            );
-            rivals.extend(self.all(&sql, [payment], |row| row.get::<_, i64>(0))?);
-        }
-        Ok(rivals)
     }
 
     /// Writes a standing down.

@@ -1,0 +1,100 @@
+//! Payments with the same money: told of by two sources, or under two ids of one. Which of
+//! them goes first, and who the others are; what becomes of them is decided elsewhere.
+
+use std::collections::BTreeSet;
+
+use crate::ledger::sql::params;
+
+use super::LedgerError;
+use super::tx::{PaymentRow, Tx};
+use crate::movement::Alias;
+
+/// When two money ids are one: the same id of one provider; or a billing
+/// system's name for what a payment provider moved, kind `gateway` and
+/// `provider:id`, and that provider's own id, either way round. Each begins with
+/// the id, which the key of the table begins with.
+const SAME_MONEY: [&str; 3] = [
+    "other.id = ours.id AND other.kind = ours.kind AND other.provider = ours.provider
+     AND other.scope = ours.scope",
+    "other.id = ours.provider || ':' || ours.id AND other.kind = 'gateway'",
+    "ours.kind = 'gateway' AND other.id = substr(ours.id, instr(ours.id, ':') + 1)
+     AND other.provider = substr(ours.id, 1, instr(ours.id, ':') - 1)",
+];
+
+impl Tx<'_> {
+    /// The captured payment that carries a money id of this one, at the same
+    /// destination, and goes before it: at another source, or at this one under
+    /// another id, as where a source changes from charges to invoices. The one
+    /// for which a call was ever begun goes first, because one may have been
+    /// named long before its money was told; then the one that was here first.
+    pub(super) fn same_money_as(
+        &self,
+        row: &PaymentRow,
+        begun: bool,
+    ) -> Result<Option<String>, LedgerError> {
+        let place = params![row.payment, row.destination, begun];
+        let asked = SAME_MONEY.map(|same| {
+            format!(
+                "SELECT sources.name || ' ' || theirs.payment_id
+                 FROM aliases AS ours
+                 JOIN aliases AS other ON {same} AND other.money = 1
+                 JOIN payments AS theirs ON theirs.payment = other.payment
+                 JOIN sources ON sources.source = theirs.source
+                 WHERE ours.payment = ?1 AND ours.money = 1
+                       AND theirs.destination = ?2 AND theirs.gross > 0
+                       AND CASE WHEN (?3 = 1) = EXISTS (SELECT 1 FROM transactions
+                                    WHERE transactions.payment = theirs.payment)
+                                THEN theirs.payment < ours.payment ELSE ?3 = 0 END
+                 LIMIT 1"
+            )
+        });
+        for sql in &asked {
+            self.ahead(sql, place)?;
+        }
+        for sql in &asked {
+            let found = self.one(sql, place, |row| row.get(0))?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether another payment has a money id of this one.
+    pub(super) fn shares_money(&self, payment: i64) -> Result<bool, LedgerError> {
+        Ok(!self.rivals(payment)?.is_empty())
+    }
+
+    /// The payments that have a money id of this one.
+    pub(super) fn rivals(&self, payment: i64) -> Result<BTreeSet<i64>, LedgerError> {
+        let mut rivals = BTreeSet::new();
+        for same in SAME_MONEY {
+            let sql = format!(
+                "SELECT other.payment
+                 FROM aliases AS ours JOIN aliases AS other ON {same} AND other.money = 1
+                 WHERE ours.payment = ?1 AND ours.money = 1 AND other.payment <> ours.payment"
+            );
+            rivals.extend(self.all(&sql, [payment], |row| row.get::<_, i64>(0))?);
+        }
+        Ok(rivals)
+    }
+
+    /// The payments that have this money id, be it this one's own.
+    pub(super) fn with_money_id(
+        &self,
+        payment: i64,
+        alias: &Alias,
+    ) -> Result<BTreeSet<i64>, LedgerError> {
+        let mut found = BTreeSet::new();
+        for same in SAME_MONEY {
+            let sql = format!(
+                "SELECT other.payment FROM aliases AS ours JOIN aliases AS other ON {same}
+                 WHERE ours.payment = ?1 AND ours.kind = ?2 AND ours.id = ?3 AND ours.money = 1
+                       AND other.money = 1"
+            );
+            let asked = params![payment, alias.kind, alias.id];
+            found.extend(self.all(&sql, asked, |row| row.get::<_, i64>(0))?);
+        }
+        Ok(found)
+    }
+}
