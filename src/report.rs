@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::day::{Day, Month, Zone};
 use crate::daybook::Daybook;
+use crate::lookup::mask_email;
 use crate::money::{Currency, Minor};
 
 /// What a report has a line for.
@@ -75,6 +76,69 @@ pub enum Most {
     First(usize),
     /// The first so many of each currency.
     Each(usize),
+}
+
+/// Which partners and customers have a line; the totals always hold all.
+#[derive(Clone, Debug, Default)]
+pub struct Only {
+    /// The key of a partner: this one, and the customers whom it brought.
+    pub partner: Option<String>,
+    /// What the key, the partner's key or the partner's name has in it, in lower case.
+    pub text: Option<String>,
+    /// Whether addresses are compared as those see them who may not see them in full,
+    /// so that nobody finds out by searching.
+    pub masked: bool,
+}
+
+impl Only {
+    /// Whether nobody is left out.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.partner.is_none() && self.text.is_none()
+    }
+
+    /// Whether somebody with this key has a line. `name` is that of the partner, asked
+    /// for where it matters.
+    ///
+    /// # Errors
+    /// Those of `name`.
+    pub fn takes<E>(
+        &self,
+        key: Option<&str>,
+        partner: Option<&str>,
+        name: impl FnOnce() -> Result<Option<String>, E>,
+    ) -> Result<bool, E> {
+        if self.partner.is_some() && self.partner.as_deref() != partner {
+            return Ok(false);
+        }
+        let Some(text) = &self.text else {
+            return Ok(true);
+        };
+        let told = |told: &str| match self.masked {
+            true => mask_email(told).to_lowercase().contains(text),
+            false => told.to_lowercase().contains(text),
+        };
+        let by_key = [key, partner].into_iter().flatten().any(told);
+        Ok(by_key || name()?.as_deref().is_some_and(told))
+    }
+}
+
+/// Which lines of a report there are to be.
+#[derive(Clone, Debug)]
+pub struct Lines {
+    /// Whose.
+    pub only: Only,
+    /// How many of those.
+    pub most: Most,
+}
+
+impl From<Most> for Lines {
+    fn from(most: Most) -> Lines {
+        Lines {
+            only: Only::default(),
+            most,
+        }
+    }
 }
 
 /// What a line is about.
@@ -265,6 +329,8 @@ pub struct Heap {
     /// Lines that nothing is added to any more, and lines that are not shown.
     lines: Vec<Line>,
     left_off: BTreeMap<Currency, (usize, Sums)>,
+    /// What is in the totals only.
+    passed_over: BTreeMap<Currency, Sums>,
     /// The destinations whose rewards are in it.
     mirrored: BTreeSet<String>,
 }
@@ -300,6 +366,31 @@ impl Heap {
         let (lines, all) = self.left_off.entry(currency).or_default();
         *lines += 1;
         all.add(sums);
+    }
+
+    /// Adds the sums of a group that is not asked for: only the totals hold them.
+    pub fn pass_over(&mut self, currency: Currency, sums: &Sums) {
+        self.passed_over.entry(currency).or_default().add(sums);
+    }
+
+    /// Passes over all groups that `takes` does not take.
+    ///
+    /// # Errors
+    /// Those of `takes`.
+    pub fn keep<E>(&mut self, takes: impl Fn(&Group) -> Result<bool, E>) -> Result<(), E> {
+        for ((group, currency), sums) in std::mem::take(&mut self.sums) {
+            match takes(&group)? {
+                true => self.add(group, currency, &sums),
+                false => self.pass_over(currency, &sums),
+            }
+        }
+        for line in std::mem::take(&mut self.lines) {
+            match line.group.as_ref().map_or(Ok(true), &takes)? {
+                true => self.lines.push(line),
+                false => self.pass_over(line.currency, &line.sums()),
+            }
+        }
+        Ok(())
     }
 
     /// Adds one payment by its days: `group` says what a day's part of it
@@ -404,6 +495,9 @@ impl Heap {
             totals.entry(line.currency).or_default().add(&line.sums());
         }
         for (currency, (_, sums)) in &self.left_off {
+            totals.entry(*currency).or_default().add(sums);
+        }
+        for (currency, sums) in &self.passed_over {
             totals.entry(*currency).or_default().add(sums);
         }
         totals

@@ -11,7 +11,7 @@ use super::{
     Trends, Word,
 };
 use crate::day::{Day, Zone};
-use crate::report::{By, Most, Question, Report};
+use crate::report::{By, Lines, Most, Question, Report};
 
 impl Ledger {
     /// The links of a source by their ids, from behind the link `after` on; and the
@@ -162,13 +162,14 @@ impl Ledger {
     /// As the store's.
     pub async fn report(&self, question: Question) -> Result<Report, LedgerError> {
         let by = vec![question.by];
-        let mut reports = self.reports(question, by, Most::All).await?;
+        let mut reports = self.reports(question, by, Most::All.into()).await?;
         let report = reports.pop();
         report.ok_or_else(|| LedgerError::Unusable("a question without an answer".to_owned()))
     }
 
-    /// The same for each of `bys` in turn, with no more lines than asked for, and in the
-    /// ledger's own zone of one moment. Only lines that are told have names looked up.
+    /// The same for each of `bys` in turn, with those `lines` only that are asked for, and
+    /// in the ledger's own zone of one moment. Only lines that are told have names looked
+    /// up.
     ///
     /// # Errors
     /// As the store's.
@@ -176,9 +177,9 @@ impl Ledger {
         &self,
         question: Question,
         bys: Vec<By>,
-        most: Most,
+        lines: Lines,
     ) -> Result<Vec<Report>, LedgerError> {
-        self.store().reports(question, bys, most).await
+        self.store().reports(question, bys, lines).await
     }
 
     /// Makes segments of a few days that are over and have none, from which reports by

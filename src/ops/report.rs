@@ -130,7 +130,7 @@ pub async fn report(
 ) -> Result<Report, LedgerError> {
     let most = limit.map_or(Most::All, Most::First);
     let by = vec![question.by];
-    let mut reports = ledger.reports(question, by, most).await?;
+    let mut reports = ledger.reports(question, by, most.into()).await?;
     let Some(mut report) = reports.pop() else {
         let why = "a question without an answer".to_owned();
         return Err(LedgerError::Unusable(why));
@@ -153,7 +153,9 @@ pub async fn first_people(
     plain: bool,
 ) -> Result<(Report, Report), LedgerError> {
     let bys = vec![By::Partner, By::Customer];
-    let reports = ledger.reports(question, bys, Most::Each(lines)).await?;
+    let reports = ledger
+        .reports(question, bys, Most::Each(lines).into())
+        .await?;
     let reports: Result<[Report; 2], _> = reports.try_into();
     let Ok([mut partners, mut customers]) = reports else {
         let why = "a question without an answer".to_owned();

@@ -131,11 +131,11 @@ fn page(read: MirrorRead, rows: RosterRows, next: Option<String>) -> MirrorPage 
     }
 }
 
-fn partners() -> RosterRows {
+fn partners(name: Option<&str>) -> RosterRows {
     RosterRows::Partners(vec![ListedPartner {
         key: "part_1".to_owned(),
         partner_key: Some("northwind".to_owned()),
-        name: None,
+        name: name.map(str::to_owned),
     }])
 }
 
@@ -158,7 +158,7 @@ async fn read_some(bench: &Bench, lists: &mut Lists, rng: &mut StdRng, whole: bo
         };
         let (rows, next) = match read.list {
             List::Customers => (RosterRows::Customers(Vec::new()), None),
-            List::Partners => (partners(), None),
+            List::Partners => (partners(None), None),
             List::Rewards => {
                 if read.after.is_none() {
                     lists.listed.clear();
@@ -303,7 +303,7 @@ async fn rewarded(bench: &Bench, rows: Vec<ListedReward>, otherwise: Option<&str
         };
         let rows = match read.list {
             List::Customers => RosterRows::Customers(Vec::new()),
-            List::Partners => partners(),
+            List::Partners => partners(None),
             List::Rewards => RosterRows::Rewards(rows.clone()),
         };
         let reward_currency = otherwise.map(|code| code.parse().unwrap());
@@ -416,7 +416,7 @@ async fn very_many_customers_and_rewards_add_up() {
                 let rows = rewards[from..to.min(many * 4)].to_vec();
                 (RosterRows::Rewards(rows), place(many * 4))
             }
-            List::Partners => (partners(), None),
+            List::Partners => (partners(None), None),
         };
         let taken = page(read, rows, next);
         bench.ledger.mirror_take(taken).await.unwrap();
@@ -482,7 +482,7 @@ pub async fn list_both(
                 let rows = match read.list {
                     List::Customers => RosterRows::Customers(rows.to_vec()),
                     List::Rewards => RosterRows::Rewards(rewards.to_vec()),
-                    List::Partners => partners(),
+                    List::Partners => partners(Some("Northwind Media")),
                 };
                 bench.ledger.mirror_take(page(read, rows, None)).await
             }

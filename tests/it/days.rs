@@ -158,7 +158,8 @@ async fn fewer_agree(ledger: &Ledger, question: &Question, whole: &Report, told:
         });
         expected.left_off = whole.items.len() - expected.items.len();
         let bys = vec![By::Customer, question.by, By::Partner];
-        let kept = ledger.reports(question.clone(), bys, most).await.unwrap();
+        let kept = ledger.reports(question.clone(), bys, most.into());
+        let kept = kept.await.unwrap();
         assert_eq!(kept.len(), 3);
         assert_eq!(kept[1], expected, "{told}: {most:?} of {question:?}");
     }

@@ -441,6 +441,35 @@ async fn files_of_the_page_hold_what_it_shows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_see_an_address_finds_nobody_by_it() {
+    let mut world = World::new().await;
+    for (id, key) in [("cus_A", "ann@example.com"), ("cus_B", "acme")] {
+        world.stripe("customer.created", customer(id, key)).await;
+    }
+    for (id, customer) in [("ch_1", "cus_A"), ("ch_2", "cus_B")] {
+        world
+            .stripe("charge.succeeded", charge(id, 4999, Some(customer)))
+            .await;
+    }
+    for (token, shown) in [(VIEWER, "a***@***.com"), (OPERATOR, "ann@example.com")] {
+        let visitor = Visitor::signed_in(&world, token).await;
+        for (search, found) in [
+            ("ANN%40Ex", token == OPERATOR),
+            ("a***", token == VIEWER),
+            (".com", true),
+        ] {
+            let path = format!("/customers?q={search}");
+            let page = visitor.look(&path).await.text;
+            assert_eq!(page.contains(shown), found, "{path}: {page}");
+            assert!(!page.contains("acme"), "{path}: {page}");
+        }
+        let other = visitor.look("/customers?q=ACM").await.text;
+        assert!(other.contains("acme") && !other.contains(shown), "{other}");
+    }
+    world.strike().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_an_address_says_wrong_is_told_as_a_page() {
     let world = World::new().await;
     let visitor = Visitor::signed_in(&world, VIEWER).await;

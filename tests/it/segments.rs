@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use tributary::day::Day;
 use tributary::ledger::{Ledger, Trends};
 use tributary::movement::Reading;
-use tributary::report::{By, Group, Most, Question, Report};
+use tributary::report::{By, Group, Line, Lines, Most, Only, Question, Report};
 use tributary::time::{DAY_MS, HOUR_MS};
 
 use crate::bench::*;
@@ -32,13 +32,79 @@ pub async fn reports(ledger: &Ledger, briefly: bool) -> Vec<(String, Vec<Report>
     let mut all = Vec::new();
     for question in asked {
         for most in [Most::All, Most::Each(1), Most::First(2)] {
-            let reports = ledger.reports(question.clone(), BYS.to_vec(), most);
+            let reports = ledger.reports(question.clone(), BYS.to_vec(), most.into());
             let reports = reports.await.unwrap();
             let courses = courses(ledger, &question, &reports).await;
             all.push((format!("{most:?} of {question:?}"), reports, courses));
         }
+        narrowed(ledger, &question).await;
     }
     all
+}
+
+/// Asserts that a report of some only has the lines of all that are theirs, as many as
+/// asked for, and the totals of all.
+async fn narrowed(ledger: &Ledger, question: &Question) {
+    let partner = |key: &str| Some(key.to_owned());
+    let sought = [
+        (partner("bluepeak"), None),
+        (partner("bluepeak"), Some("o")),
+        (partner("nobody"), None),
+        (None, Some("o")),
+        (None, Some("blue")),
+        (None, Some("wind media")),
+        (None, Some("@")),
+    ];
+    let bys = vec![By::Customer, By::Partner, By::Day];
+    let reports = ledger.reports(question.clone(), bys.clone(), Most::All.into());
+    let all = reports.await.unwrap();
+    for (partner, text) in sought {
+        let only = Only {
+            partner: partner.clone(),
+            text: text.map(str::to_owned),
+            masked: false,
+        };
+        for most in [Most::All, Most::Each(1), Most::First(2)] {
+            let lines = Lines {
+                only: only.clone(),
+                most,
+            };
+            let found = ledger.reports(question.clone(), bys.clone(), lines);
+            for (found, all) in found.await.unwrap().iter().zip(&all) {
+                let theirs = all.items.iter().filter(|line| match &line.group {
+                    Some(
+                        Group::Partner { partner_key, .. } | Group::Customer { partner_key, .. },
+                    ) => {
+                        let own = match &line.group {
+                            Some(Group::Customer { customer_key, .. }) => customer_key.as_deref(),
+                            _ => None,
+                        };
+                        let name = line.partner_name.as_deref().map(str::to_lowercase);
+                        let mut texts = [own, partner_key.as_deref(), name.as_deref()]
+                            .into_iter()
+                            .flatten();
+                        (partner.is_none() || partner == *partner_key)
+                            && text.is_none_or(|text| texts.any(|it| it.contains(text)))
+                    }
+                    _ => true,
+                });
+                let theirs: Vec<Line> = theirs.cloned().collect();
+                let told = format!("{partner:?} {text:?} {most:?} of {question:?}");
+                assert_eq!(found.left_off + found.items.len(), theirs.len(), "{told}");
+                assert_eq!(found.totals, all.totals, "{told}");
+                match most {
+                    Most::All => assert_eq!(found.items, theirs, "{told}"),
+                    Most::First(_) => assert_eq!(found.items, theirs[..found.items.len()]),
+                    Most::Each(_) => {
+                        for line in &found.items {
+                            let first = theirs.iter().find(|it| it.currency == line.currency);
+                            assert_eq!(Some(line), first, "{told}");
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// How the money of everybody named went.

@@ -22,7 +22,7 @@ use crate::http::problem::Problem;
 use crate::ledger::Trends;
 use crate::lookup::mask_email;
 use crate::money::{Currency, Minor};
-use crate::report::{By, Group, Line, Most, Report};
+use crate::report::{By, Group, Line, Lines, Most, Only};
 
 /// Names of one currency on a page; a search finds the others.
 const NAMES_MOST: usize = 100;
@@ -85,40 +85,44 @@ async fn show(
     let app = &admin.app;
     let ledger = &app.ledger;
     let range = Range::read(&query, "90d", app.clock.now(), ledger.report_zone())?;
-    let asked = Asked {
-        search: query.one("q").unwrap_or_default().to_lowercase(),
-        partner: query.one("partner").unwrap_or_default().to_owned(),
-        plain: session.caller.role == Role::Operator,
+    let (search, partner) = (query.one("q"), query.one("partner"));
+    let said = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let plain = session.caller.role == Role::Operator;
+    let lines = Lines {
+        only: Only {
+            partner: partner.and_then(said),
+            text: search.map(str::to_lowercase).as_deref().and_then(said),
+            masked: !plain,
+        },
+        most: Most::Each(NAMES_MOST),
     };
-    // Without a search the ledger leaves off what has no room here.
-    let most = match asked.search.is_empty() && asked.partner.is_empty() {
-        true => Most::Each(NAMES_MOST),
-        false => Most::All,
-    };
-    let mut reports = ledger.reports(range.question(by), vec![by], most).await?;
+    let mut reports = ledger.reports(range.question(by), vec![by], lines).await?;
     let Some(report) = reports.pop() else {
         return Err(Refused(Problem::unavailable("there is no report", 1)));
     };
     // Keys are masked only once they have found their trend.
-    let shown = chosen(&report, &asked);
-    let keys = shown.values().flat_map(|(lines, _)| lines);
+    let mut shown: BTreeMap<Currency, Vec<&Line>> = BTreeMap::new();
+    for line in &report.items {
+        shown.entry(line.currency).or_default().push(line);
+    }
+    let keys = report.items.iter();
     let keys = keys.filter_map(|line| key(line).map(str::to_owned));
     let first = range.from.or_else(|| Day::from_number(FIRST_DAY));
     let trends = match first {
         Some(first) => ledger.trends(by, (first, range.to), keys.collect()).await?,
         None => Trends::new(),
     };
-    let tables = shown
-        .into_iter()
-        .map(|(currency, (lines, left_off))| Table {
-            currency,
-            rows: lines
-                .into_iter()
-                .map(|line| row(line, &range, &trends, &asked))
-                .collect(),
-            left_off: (left_off > 0)
-                .then(|| words::count(i64::try_from(left_off).unwrap_or(i64::MAX))),
-        });
+    let tables = shown.into_iter().map(|(currency, lines)| Table {
+        currency,
+        rows: lines
+            .into_iter()
+            .map(|line| row(line, &range, &trends, plain))
+            .collect(),
+        left_off: report
+            .left_off_of
+            .get(&currency)
+            .map(|left_off| words::count(i64::try_from(*left_off).unwrap_or(i64::MAX))),
+    });
     let mut tables: Vec<Table> = tables.collect();
     // The currency with most sales first.
     let sales = |table: &Table| {
@@ -137,8 +141,8 @@ async fn show(
         place,
         title,
         by_customer: by == By::Customer,
-        search: query.one("q").unwrap_or_default().to_owned(),
-        partner: asked.partner,
+        search: search.unwrap_or_default().to_owned(),
+        partner: partner.unwrap_or_default().to_owned(),
         tables,
         range,
     })
@@ -153,51 +157,6 @@ const WEEK: usize = 7;
 /// The first of January 1970, before which nothing is known.
 const FIRST_DAY: i64 = 19_700_101;
 
-/// What narrows the names down, and whether addresses are shown.
-struct Asked {
-    search: String,
-    partner: String,
-    plain: bool,
-}
-
-/// The lines to show of each currency, and how many more there are.
-fn chosen<'a>(report: &'a Report, asked: &Asked) -> BTreeMap<Currency, (Vec<&'a Line>, usize)> {
-    let mut shown: BTreeMap<Currency, (Vec<&Line>, usize)> = BTreeMap::new();
-    for line in &report.items {
-        let of_partner = match &line.group {
-            Some(Group::Customer { partner_key, .. }) => partner_key.as_deref(),
-            _ => None,
-        };
-        if !asked.partner.is_empty() && of_partner != Some(asked.partner.as_str()) {
-            continue;
-        }
-        // Who may not see an address must not find out by searching for it either.
-        let told = |text: &str| match asked.plain {
-            true => text.to_lowercase(),
-            false => mask_email(text).to_lowercase(),
-        };
-        let texts = [key(line), line.partner_name.as_deref(), of_partner];
-        let found = texts
-            .into_iter()
-            .flatten()
-            .any(|text| told(text).contains(&asked.search));
-        if !asked.search.is_empty() && !found {
-            continue;
-        }
-        let (lines, left_off) = shown.entry(line.currency).or_default();
-        match lines.len() < NAMES_MOST {
-            true => lines.push(line),
-            false => *left_off += 1,
-        }
-    }
-    for (currency, lines) in &report.left_off_of {
-        if let Some((_, left_off)) = shown.get_mut(currency) {
-            *left_off += lines;
-        }
-    }
-    shown
-}
-
 /// The key of whom a line is about.
 fn key(line: &Line) -> Option<&str> {
     match &line.group {
@@ -207,9 +166,9 @@ fn key(line: &Line) -> Option<&str> {
     }
 }
 
-fn row(line: &Line, range: &Range, trends: &Trends, asked: &Asked) -> Row {
+fn row(line: &Line, range: &Range, trends: &Trends, plain: bool) -> Row {
     let show = |minor: Minor| words::amount(line.currency, minor);
-    let hide = |text: &str| match asked.plain {
+    let hide = |text: &str| match plain {
         true => text.to_owned(),
         false => mask_email(text),
     };

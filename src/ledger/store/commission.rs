@@ -5,17 +5,16 @@
 //! customer belongs to now: it is paid to whom it was earned by. Nothing here
 //! writes.
 
-use std::collections::BTreeMap;
-
 use crate::ledger::sql::{Row as SqlRow, params};
 
+use super::chosen::{PartnerNames, partner};
 use super::report::{put, range};
 use super::tx::{Tx, from_word};
 use super::{LedgerError, days};
 use crate::day::{Month, Zone};
 use crate::destination::List;
 use crate::money::{Currency, Minor};
-use crate::report::{By, Group, Heap, Line, Most, Question, Report, Sums};
+use crate::report::{By, Group, Heap, Lines, Question, Report, Sums};
 use crate::time::Time;
 
 /// Rewards read in one snapshot where days are found again: a few milliseconds.
@@ -38,12 +37,6 @@ const PARTNER: &str = "coalesce(nullif(c.partner, ''),
 /// The partner that stands beside a customer `customer` of `destination`.
 const PARTNER_OF: &str = "(SELECT max(partner) FROM customers
         WHERE customers.destination = g.destination AND customers.customer = g.customer)";
-
-/// How a partner is called, at one destination or at any.
-pub(super) const NAME_OF: &str = "SELECT name FROM partners
-    WHERE partner = ?1 AND partner IS NOT NULL AND (?2 IS NULL OR destination = ?2)
-          AND name IS NOT NULL
-    ORDER BY gone, destination, key LIMIT 1";
 
 /// What was earned by a customer.
 pub(super) struct Earned {
@@ -210,26 +203,21 @@ impl Tx<'_> {
         &self,
         mut heap: Heap,
         question: &Question,
-        most: Most,
+        lines: &Lines,
         zone: &str,
     ) -> Result<Report, LedgerError> {
         for destination in self.mirrored_destinations()? {
             heap.mirrors(destination);
         }
-        let mut report = heap.report_of(question, most, zone);
-        let mut names = BTreeMap::new();
+        let names = PartnerNames::of(self);
+        if !lines.only.is_all() {
+            heap.keep(|group| names.takes(&lines.only, group))?;
+        }
+        let mut report = heap.report_of(question, lines.most, zone);
         for line in &mut report.items {
-            let Some(whose) = partner(line) else {
-                continue;
-            };
-            line.partner_name = match names.get(&whose) {
-                Some(name) => Option::clone(name),
-                None => {
-                    let name = self.one(NAME_OF, params![whose.0, whose.1], |row| row.get(0))?;
-                    names.insert(whose, name.clone());
-                    name
-                }
-            };
+            if let Some((partner, destination)) = line.group.as_ref().and_then(partner) {
+                line.partner_name = names.name(partner, destination)?;
+            }
         }
         Ok(report)
     }
@@ -241,19 +229,6 @@ impl Tx<'_> {
             [List::Rewards.word()],
             |row| row.get(0),
         )
-    }
-}
-
-/// The partner of a line, at one destination or at any.
-fn partner(line: &Line) -> Option<(String, Option<String>)> {
-    match line.group.clone()? {
-        Group::Partner { partner_key, .. } => Some((partner_key?, None)),
-        Group::Customer {
-            partner_key,
-            destination,
-            ..
-        } => Some((partner_key?, destination)),
-        Group::Source { .. } | Group::Day { .. } | Group::Month { .. } => None,
     }
 }
 

@@ -12,6 +12,7 @@ mod batch;
 mod begin;
 mod bodies;
 mod carry;
+mod chosen;
 mod command;
 mod commission;
 mod compare;

@@ -17,7 +17,7 @@ use crate::daybook;
 use crate::ledger::book::State;
 use crate::ledger::{DestinationFigures, OPEN_MOST, Overview, SourceFigures};
 use crate::money::Currency;
-use crate::report::{Basis, By, Counted, Group, Heap, Most, Question, Report, Sums};
+use crate::report::{Basis, By, Counted, Group, Heap, Lines, Most, Question, Report, Sums};
 use crate::time::{MINUTE_MS, Time};
 
 /// Payments read in one snapshot where days are found again: a few milliseconds.
@@ -97,14 +97,16 @@ impl Store {
         &self,
         question: Question,
         bys: Vec<By>,
-        most: Most,
+        lines: Lines,
     ) -> Result<Vec<Report>, LedgerError> {
         let other = question
             .zone
             .clone()
             .filter(|zone| *zone != self.shared.zone);
         let Some(zone) = other else {
-            return self.read(move |tx| tx.reports(&question, &bys, most)).await;
+            return self
+                .read(move |tx| tx.reports(&question, &bys, &lines))
+                .await;
         };
         let mut reports = Vec::new();
         for by in bys {
@@ -112,7 +114,10 @@ impl Store {
                 by,
                 ..question.clone()
             };
-            reports.push(self.report_elsewhere(asked, most, zone.clone()).await?);
+            reports.push(
+                self.report_elsewhere(asked, lines.clone(), zone.clone())
+                    .await?,
+            );
         }
         Ok(reports)
     }
@@ -121,7 +126,7 @@ impl Store {
     async fn report_elsewhere(
         &self,
         question: Question,
-        most: Most,
+        lines: Lines,
         zone: Zone,
     ) -> Result<Report, LedgerError> {
         // One at a time: each keeps a processor busy for as long as it takes.
@@ -154,7 +159,7 @@ impl Store {
                 None => break,
             }
         }
-        self.read(move |tx| tx.end_report(heap, &question, most, zone.name()))
+        self.read(move |tx| tx.end_report(heap, &question, &lines, zone.name()))
             .await
     }
 
@@ -170,7 +175,7 @@ impl Tx<'_> {
         &self,
         question: &Question,
         bys: &[By],
-        most: Most,
+        lines: &Lines,
     ) -> Result<Vec<Report>, LedgerError> {
         let people = |by: &By| matches!(by, By::Partner | By::Customer);
         let tally = bys.iter().any(people).then(|| self.tally(question));
@@ -184,7 +189,7 @@ impl Tx<'_> {
                 by,
                 ..question.clone()
             };
-            reports.push((place, self.report(&asked, most, tally.as_mut())?));
+            reports.push((place, self.report(&asked, lines, tally.as_mut())?));
         }
         reports.sort_by_key(|(place, _)| *place);
         Ok(reports.into_iter().map(|(_, report)| report).collect())
@@ -193,13 +198,13 @@ impl Tx<'_> {
     fn report(
         &self,
         question: &Question,
-        most: Most,
+        lines: &Lines,
         tally: Option<&mut Tally>,
     ) -> Result<Report, LedgerError> {
         let mut heap = Heap::default();
         match (question.by, tally) {
             (By::Customer, Some(tally)) => {
-                self.add_customers(question, most, tally, &mut heap)?;
+                self.add_customers(question, lines, tally, &mut heap)?;
                 self.add_nobodys(question, &mut heap)?;
             }
             (By::Partner, Some(tally)) => {
@@ -212,7 +217,7 @@ impl Tx<'_> {
                 self.report_commission(question, &mut heap)?;
             }
         }
-        self.end_report(heap, question, most, self.zone.name())
+        self.end_report(heap, question, lines, self.zone.name())
     }
 
     /// Adds up by what is no customer.
@@ -373,7 +378,7 @@ impl Tx<'_> {
         let destinations = names.into_iter().map(|name| self.destination_figures(name));
         Ok(Overview {
             currencies: self
-                .end_report(heap, &all, Most::All, self.zone.name())?
+                .end_report(heap, &all, &Most::All.into(), self.zone.name())?
                 .totals,
             sources,
             destinations: destinations.collect::<Result<_, _>>()?,

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use super::{NOBODYS, by_day};
 use crate::ledger::sqlite::schema;
 use crate::ledger::store::read::OLDEST_DUE;
-use crate::ledger::store::{commission, condense, mirrored};
+use crate::ledger::store::{chosen, commission, condense, mirrored};
 use crate::report::{Basis, By};
 
 fn plan(conn: &Connection, sql: &str) -> Vec<String> {
@@ -67,7 +67,7 @@ fn commission_is_read_from_the_roll_up_and_customers_by_their_index() {
             "clue_values USING PRIMARY KEY (value=?",
         ),
         (mirrored::KNOWN_PARTNER, "partners_by_partner"),
-        (commission::NAME_OF, "partners_by_partner"),
+        (chosen::NAME_OF, "partners_by_partner"),
     ] {
         let plan = plan(&conn, sql);
         let seeks = plan.iter().any(|step| step.contains(index));

@@ -16,7 +16,7 @@ use super::report::range;
 use super::sheet::Sheet;
 use super::tx::Tx;
 use crate::money::{Currency, Minor};
-use crate::report::{Group, Heap, Most, Question, Sums};
+use crate::report::{Group, Heap, Lines, Most, Question, Sums};
 
 /// More names than this are found in one pass over all, because looking each one up
 /// takes some four times as long.
@@ -156,36 +156,41 @@ impl Tx<'_> {
         Ok(found)
     }
 
-    /// Adds the customers with what they brought and earned for others. `most` says
-    /// how many of them are named; the others only count.
+    /// Adds the customers with what they brought and earned for others. `asked` says
+    /// which of them are named, and how many; the others only count.
     pub(super) fn add_customers(
         &self,
         question: &Question,
-        most: Most,
+        asked: &Lines,
         tally: &mut Tally,
         heap: &mut Heap,
     ) -> Result<(), LedgerError> {
         for line in self.earned(question)? {
             self.add_commission(line, tally, heap)?;
         }
+        let chosen = self.chosen(&asked.only, &tally.strangers)?;
+        let is_chosen = |number| chosen.as_ref().is_none_or(|it| it.has(number));
         let mut nets: BTreeMap<Currency, Vec<Minor>> = BTreeMap::new();
-        for (currency, _, sums) in tally.sheet.all() {
-            nets.entry(currency)
-                .or_default()
-                .push(sums.gross - sums.reversed);
+        for (currency, number, sums) in tally.sheet.all() {
+            if is_chosen(number) {
+                let nets = nets.entry(currency).or_default();
+                nets.push(sums.gross - sums.reversed);
+            }
         }
         let least: BTreeMap<Currency, Minor> = nets
             .into_iter()
-            .filter_map(|(currency, nets)| Some((currency, least(nets, most)?)))
+            .filter_map(|(currency, nets)| Some((currency, least(nets, asked.most)?)))
             .collect();
-        if least.is_empty() {
+        if least.is_empty() && chosen.is_none() {
             let lines = tally.sheet.all().count();
             return self.name_all(lines, |number| tally.sheet.of(number), tally, heap);
         }
         let mut shown = Shown::new();
         for (currency, number, sums) in tally.sheet.all() {
             let least = least.get(&currency).copied();
-            if least.is_none_or(|least| sums.gross - sums.reversed >= least) {
+            if !is_chosen(number) {
+                heap.pass_over(currency, &sums);
+            } else if least.is_none_or(|least| sums.gross - sums.reversed >= least) {
                 shown.entry(number).or_default().push((currency, sums));
             } else {
                 heap.leave_off(currency, &sums);
