@@ -9,6 +9,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
+use super::insert::kinds::{Int, Text};
+use super::insert::{Insert, values};
 use super::roll_up::{Difference, Statements};
 use super::stand::Folded;
 use super::tx::{Tx, by_word};
@@ -207,6 +209,14 @@ const CUSTOMER_DAYS: Statements = Statements {
                  AND gross = 0 AND payments = 0 AND reversed = 0 AND reversals = 0",
 };
 
+/// Rows of `customer_days` that could stand by themselves.
+const WHOLE_CUSTOMER_DAYS: Insert = Insert {
+    one: CUSTOMER_DAYS.add,
+    kinds: &[
+        Int, Text, Text, Text, Text, Int, Int, Int, Int, Int, Int, Int, Int,
+    ],
+};
+
 impl Tx<'_> {
     /// Brings the roll-ups up to where payments stand now, once that is written down.
     pub(super) fn keep_days<'f>(
@@ -293,6 +303,7 @@ impl Tx<'_> {
             ];
             self.roll_up_row(&DAYS, &row.difference(), all, key)?;
         }
+        let mut whole = Vec::new();
         for (key, row) in in_order(&changes.customers) {
             let (day, at, (customer, by), currency, source, ignored) = key;
             let [a, b, c, d, e, f] = row.fields();
@@ -300,8 +311,13 @@ impl Tx<'_> {
             let all = params![
                 day, at, customer, by, currency, source, ignored, a, b, c, d, e, f
             ];
-            self.roll_up_row(&CUSTOMER_DAYS, &row.difference(), all, key)?;
+            match row.difference() {
+                // There is one for nearly every payment: a server takes them together.
+                Difference::Row if self.is_shared() => whole.push(values(all)?),
+                difference => self.roll_up_row(&CUSTOMER_DAYS, &difference, all, key)?,
+            }
         }
+        self.insert_all(&WHOLE_CUSTOMER_DAYS, &whole)?;
         let changed = changes.customers.iter();
         let changed = changed.filter(|(_, row)| **row != Row::default());
         let days: BTreeSet<i64> = changed.map(|(key, _)| key.0).collect();
