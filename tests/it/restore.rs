@@ -516,6 +516,46 @@ async fn the_same_money_as_an_adopted_sales_is_counted_once() {
     crate::days::agree(&bench.ledger, "the same money as an adopted sale's").await;
 }
 
+/// The one whose row stands there goes first also where the other one was told of before
+/// it: that is looked for, because the lost ledger may have posted it as well, and not found.
+#[tokio::test]
+async fn what_stands_there_goes_before_the_same_money_that_was_looked_for_in_vain() {
+    for back in [0, 100, 1000] {
+        let mut bench = Bench::with(["stripe", "stripe-2"].map(bench::terms).to_vec());
+        let sources = ["stripe", "stripe-2"];
+        for source in sources {
+            let known = bench::customer("cus_A", "acme", 1);
+            bench.deliver_to(source, known).await;
+        }
+        bench.deliver(bench::authorised("ch_1", 1000)).await;
+        bench.clock.advance(SECOND_MS);
+        let mut there = There::default();
+        there
+            .rows
+            .insert("stripe-2:ch_1".to_owned(), vec![("acme".to_owned(), 1000)]);
+        adopt(&bench, vec![listed("stripe-2:ch_1", 1000, bench::START)]).await;
+        for source in sources {
+            let sale = bench::charge("ch_1", 1000, Some("cus_A"));
+            bench.deliver_to(source, sale).await;
+            assert!(bench.begin().await.is_none(), "it is looked for first");
+        }
+        quarter_of_an_hour(&bench, &mut there).await;
+        for source in sources {
+            if back > 0 {
+                let refund = bench::refund("ch_1", "re_1", back, 3999);
+                bench.deliver_to(source, refund).await;
+            }
+        }
+        bench.run(&mut there).await;
+        quarter_of_an_hour(&bench, &mut there).await;
+        assert_eq!(there.sum(), 1000 - back);
+        let first = bench.payment_of("stripe-2", "ch_1").await;
+        assert_eq!((first.state, first.forwarded), ("settled", 1000 - back));
+        assert_eq!(bench.state("ch_1").await, State::Held);
+        crate::days::agree(&bench.ledger, "the same money as what stands there").await;
+    }
+}
+
 /// What was posted shortly before the list was read may not be on it yet. It is no
 /// deleted row: it is read back, and counts again once it is listed.
 #[tokio::test]

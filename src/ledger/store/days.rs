@@ -358,7 +358,7 @@ impl Tx<'_> {
             live: row.live,
             facts: self.facts(payment)?,
             ruling: self.ruling(payment)?,
-            same_money_as: self.same_money_as(&row, !rows.is_empty())?,
+            same_money_as: self.same_money_as(&row, &rows)?,
             rows,
             ..Book::default()
         };

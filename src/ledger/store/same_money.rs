@@ -8,6 +8,7 @@ use crate::ledger::sql::params;
 use super::LedgerError;
 use super::tx::{PaymentRow, Tx};
 use crate::movement::Alias;
+use crate::plan::Row;
 
 /// When two money ids are one: the same id of one provider; or a billing
 /// system's name for what a payment provider moved, kind `gateway` and
@@ -21,18 +22,30 @@ const SAME_MONEY: [&str; 3] = [
      AND other.provider = substr(ours.id, 1, instr(ours.id, ':') - 1)",
 ];
 
+/// How far the payment `theirs` has come, as [`reached`] says of one that is at hand.
+const REACHED: &str = "(SELECT coalesce(max(CASE state WHEN 'absent' THEN 1 ELSE 2 END), 0)
+     FROM transactions WHERE transactions.payment = theirs.payment)";
+
+/// How far a payment with these rows has come: no call was ever begun for it, nothing of
+/// it arrived, or the destination may have known something of it.
+pub(super) fn reached(rows: &[Row]) -> i64 {
+    let reached = rows.iter().map(|row| if row.freezes() { 2 } else { 1 });
+    reached.max().unwrap_or(0)
+}
+
 impl Tx<'_> {
     /// The captured payment that carries a money id of this one, at the same
     /// destination, and goes before it: at another source, or at this one under
     /// another id, as where a source changes from charges to invoices. The one
-    /// for which a call was ever begun goes first, because one may have been
-    /// named long before its money was told; then the one that was here first.
+    /// that has come furthest goes first, because one may have been named long
+    /// before its money was told, and what a lost ledger may have posted is looked for in
+    /// vain while it posted the other; then the one that was here first.
     pub(super) fn same_money_as(
         &self,
         row: &PaymentRow,
-        begun: bool,
+        rows: &[Row],
     ) -> Result<Option<String>, LedgerError> {
-        let place = params![row.payment, row.destination, begun];
+        let place = params![row.payment, row.destination, reached(rows)];
         let asked = SAME_MONEY.map(|same| {
             format!(
                 "SELECT sources.name || ' ' || theirs.payment_id
@@ -42,9 +55,7 @@ impl Tx<'_> {
                  JOIN sources ON sources.source = theirs.source
                  WHERE ours.payment = ?1 AND ours.money = 1
                        AND theirs.destination = ?2 AND theirs.gross > 0
-                       AND CASE WHEN (?3 = 1) = EXISTS (SELECT 1 FROM transactions
-                                    WHERE transactions.payment = theirs.payment)
-                                THEN theirs.payment < ours.payment ELSE ?3 = 0 END
+                       AND ({REACHED}, ours.payment) > (?3, theirs.payment)
                  LIMIT 1"
             )
         });

@@ -124,10 +124,13 @@ impl Tx<'_> {
     }
 
     /// What was read back into a restored ledger goes before others with the same money
-    /// from the moment in which its capture is told, and they may have been folded before.
+    /// from the moment in which its capture is told, or in which theirs is looked for in
+    /// vain, and they may have been folded before.
     fn tell_rivals(&self, folded: &Folded) -> Result<(), LedgerError> {
+        let rows = &folded.book.rows;
         let first = folded.row.booked.is_none() && folded.standing.position.gross() > Some(0);
-        if first && !folded.book.rows.is_empty() {
+        let in_vain = !rows.iter().any(Row::freezes);
+        if !rows.is_empty() && (first || in_vain) {
             for rival in self.rivals(folded.row.payment)? {
                 // Not what these tell in turn, which may be this one again.
                 self.fold_alone(rival)?;
@@ -190,7 +193,7 @@ impl Tx<'_> {
             } else {
                 None
             },
-            same_money_as: self.same_money_as(row, !rows.is_empty())?,
+            same_money_as: self.same_money_as(row, &rows)?,
             rows,
             ruling,
             failure: failure.map(|(step, why)| Failure { step, why }),

@@ -3,10 +3,11 @@
 
 use rand::RngExt as _;
 use tributary::destination::Outcome;
-use tributary::ledger::{Begun, Outgoing, ReadBack};
+use tributary::ledger::{Begun, Filter, Outgoing, ReadBack};
 use tributary::time::{MINUTE_MS, SECOND_MS, Time};
 
-use super::Sim;
+use super::{SOURCES, Sim};
+use crate::tale::Truth;
 
 /// How late a call may land after its deadline: less than the time for which
 /// "not found" is not believed.
@@ -52,7 +53,33 @@ impl Sim {
         };
         let several = self.rng.random_range(1..more + 1);
         for begun in self.bench.begin_several(several as u64).await {
+            self.watch_the_other(&begun).await;
             self.fly(begun);
+        }
+    }
+
+    /// Where the ledger knows of another source with the same money that some of it
+    /// stands at the destination, none of it is posted for the first time.
+    pub(super) async fn watch_the_other(&mut self, begun: &Begun) {
+        let Outgoing::Post(new) = &begun.call else {
+            return;
+        };
+        let twin = |truth: &Truth| truth.twin && truth.id == begun.payment_id;
+        if key_before(&new.key).is_some() || !self.truths.iter().any(twin) {
+            return;
+        }
+        for source in SOURCES.iter().filter(|it| **it != begun.source) {
+            let filter = Filter {
+                source: Some((*source).to_owned()),
+                payment_id: Some(begun.payment_id.clone()),
+                ..Filter::default()
+            };
+            let found = self.bench.ledger.payments(filter, 1).await.unwrap();
+            let mut found = found.items.into_iter();
+            if let Some(other) = found.find(|it| it.gross.is_some() && it.forwarded != 0) {
+                let stands = other.forwarded;
+                self.wrong(format!("{} while {source} has {stands}", named(begun)));
+            }
         }
     }
 
@@ -215,6 +242,7 @@ impl Sim {
     /// A call that is carried out and answered at once.
     pub(super) async fn healed_call(&mut self, begun: Begun) {
         self.watch(&begun);
+        self.watch_the_other(&begun).await;
         let now = self.bench.clock.now();
         let said = self.far.land(&begun.call, now, &mut self.rng);
         self.note(format!("healed call: {}: {}", named(&begun), said.name()));
