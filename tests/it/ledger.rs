@@ -243,6 +243,37 @@ async fn the_same_money_is_counted_once_though_the_other_source_named_it_before(
     assert_eq!((second.state, second.forwarded), ("settled", 4999));
 }
 
+/// The one that was named first goes first once its money is told. The other one had
+/// nothing to forward, so no call says which of them it is.
+#[tokio::test]
+async fn the_same_money_that_went_back_before_the_first_source_told_of_it_is_counted_once() {
+    for waits in [false, true] {
+        let mut bench = Bench::with(vec![terms("stripe"), terms("stripe-2")]);
+        if !waits {
+            for source in ["stripe", "stripe-2"] {
+                bench.deliver_to(source, customer("cus_A", "acme", 1)).await;
+            }
+        }
+        bench.deliver(authorised("ch_1", 4999)).await;
+        let mut sale = charge("ch_1", 4999, Some("cus_A"));
+        // Nothing else is new with it: an id would make both be looked at.
+        sale.aliases.truncate(1);
+        for source in ["stripe-2", "stripe"] {
+            bench.deliver_to(source, sale.clone()).await;
+            let back = refund("ch_1", "re_1", 4999, 4999);
+            bench.deliver_to(source, back).await;
+        }
+        let states = [
+            bench.payment_of("stripe", "ch_1").await.state,
+            bench.payment_of("stripe-2", "ch_1").await.state,
+        ];
+        assert_eq!(states[1], "held", "{states:?}, waits {waits}");
+        crate::days::agree(&bench.ledger, "the same money that went back").await;
+        let report = bench.ledger.overview().await.unwrap().currencies;
+        assert_eq!(report[0].gross, 4999, "waits {waits}");
+    }
+}
+
 #[tokio::test]
 async fn the_same_money_under_two_ids_of_one_source_is_counted_once() {
     let (mut bench, mut there) = (Bench::new(), There::default());

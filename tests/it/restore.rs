@@ -556,6 +556,44 @@ async fn what_stands_there_goes_before_the_same_money_that_was_looked_for_in_vai
     }
 }
 
+/// Where nothing is to be forwarded of it anyway, it is looked for before the other one's
+/// sale is told, and settled; and then both hear of each other.
+#[tokio::test]
+async fn who_was_looked_for_in_vain_hears_of_the_same_money_that_stands_there() {
+    let sources = ["stripe", "stripe-2"].map(|name| {
+        let mut source = bench::terms(name);
+        source.terms.policy = Policy::Delete;
+        source
+    });
+    let mut bench = Bench::with(sources.to_vec());
+    let sale = bench::charge("ch_1", 1000, Some("cus_A"));
+    let refund = bench::refund("ch_1", "re_1", 100, 3999);
+    bench.deliver(sale.clone()).await;
+    bench.clock.advance(SECOND_MS);
+    let mut there = There::default();
+    there
+        .rows
+        .insert("stripe-2:ch_1".to_owned(), vec![("acme".to_owned(), 1000)]);
+    adopt(&bench, vec![listed("stripe-2:ch_1", 1000, bench::START)]).await;
+    for source in ["stripe", "stripe-2"] {
+        let known = bench::customer("cus_A", "acme", 1);
+        bench.deliver_to(source, known).await;
+    }
+    bench.deliver(refund.clone()).await;
+    quarter_of_an_hour(&bench, &mut there).await;
+    assert_eq!(bench.state("ch_1").await, State::Settled);
+    // Its ids are new with it, so that the other one is looked at first.
+    bench.deliver_to("stripe-2", sale).await;
+    assert_eq!(bench.state("ch_1").await, State::Held);
+    bench.deliver_to("stripe-2", refund).await;
+    bench.run(&mut there).await;
+    assert_eq!(there.sum(), 0);
+    let first = bench.payment_of("stripe-2", "ch_1").await;
+    assert_eq!((first.state, first.forwarded), ("settled", 0));
+    assert_eq!(bench.state("ch_1").await, State::Held);
+    crate::days::agree(&bench.ledger, "the same money as what stands there").await;
+}
+
 /// What was posted shortly before the list was read may not be on it yet. It is no
 /// deleted row: it is read back, and counts again once it is listed.
 #[tokio::test]

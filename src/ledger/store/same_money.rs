@@ -78,14 +78,19 @@ impl Tx<'_> {
 
     /// The payments that have a money id of this one.
     pub(super) fn rivals(&self, payment: i64) -> Result<BTreeSet<i64>, LedgerError> {
-        let mut rivals = BTreeSet::new();
-        for same in SAME_MONEY {
-            let sql = format!(
+        let asked = SAME_MONEY.map(|same| {
+            format!(
                 "SELECT other.payment
                  FROM aliases AS ours JOIN aliases AS other ON {same} AND other.money = 1
                  WHERE ours.payment = ?1 AND ours.money = 1 AND other.payment <> ours.payment"
-            );
-            rivals.extend(self.all(&sql, [payment], |row| row.get::<_, i64>(0))?);
+            )
+        });
+        for sql in &asked {
+            self.ahead(sql, [payment])?;
+        }
+        let mut rivals = BTreeSet::new();
+        for sql in &asked {
+            rivals.extend(self.all(sql, [payment], |row| row.get::<_, i64>(0))?);
         }
         Ok(rivals)
     }

@@ -3,6 +3,8 @@
 //! Every verb that changes anything about a payment ends here, in the same
 //! transaction, so no verb can leave a payment standing where it no longer is.
 
+use std::collections::BTreeSet;
+
 use crate::ledger::sql::{Row as SqlRow, params, unexpected};
 
 use super::inquire::ASKED;
@@ -95,8 +97,18 @@ impl Tx<'_> {
     /// see that.
     pub(super) fn fold(&self, payment: i64) -> Result<Folded, LedgerError> {
         let folded = self.fold_alone(payment)?;
-        self.tell_rivals(&folded)?;
-        Ok(folded)
+        let rivals = match concerns_rivals(&folded) {
+            true => self.rivals(payment)?,
+            false => BTreeSet::new(),
+        };
+        if rivals.is_empty() {
+            return Ok(folded);
+        }
+        // The first time may tell one of them what another one has to see, or this one.
+        for rival in rivals.iter().chain([&payment]).chain(&rivals) {
+            self.fold_alone(*rival)?;
+        }
+        self.fold_alone(payment)
     }
 
     fn fold_alone(&self, payment: i64) -> Result<Folded, LedgerError> {
@@ -121,22 +133,6 @@ impl Tx<'_> {
         self.write_standing(&folded)?;
         self.keep_days([&folded])?;
         Ok(folded)
-    }
-
-    /// What was read back into a restored ledger goes before others with the same money
-    /// from the moment in which its capture is told, or in which theirs is looked for in
-    /// vain, and they may have been folded before.
-    fn tell_rivals(&self, folded: &Folded) -> Result<(), LedgerError> {
-        let rows = &folded.book.rows;
-        let first = folded.row.booked.is_none() && folded.standing.position.gross() > Some(0);
-        let in_vain = !rows.iter().any(Row::freezes);
-        if !rows.is_empty() && (first || in_vain) {
-            for rival in self.rivals(folded.row.payment)? {
-                // Not what these tell in turn, which may be this one again.
-                self.fold_alone(rival)?;
-            }
-        }
-        Ok(())
     }
 
     /// Folds a payment without writing.
@@ -497,6 +493,16 @@ impl Directory for Shelf<'_> {
             unknown_there(self.payment, customer, (since, probes, next))
         }))
     }
+}
+
+/// Whether others with the same money may stand otherwise by now, who were folded before:
+/// who goes first is decided anew when its money is told, and when what a lost ledger may
+/// have posted of it is looked for in vain.
+fn concerns_rivals(folded: &Folded) -> bool {
+    let rows = &folded.book.rows;
+    let first = folded.row.booked.is_none() && folded.standing.position.gross() > Some(0);
+    let in_vain = !rows.is_empty() && !rows.iter().any(Row::freezes);
+    first || in_vain
 }
 
 fn unknown_there(
