@@ -104,8 +104,8 @@ impl Tx<'_> {
         if rivals.is_empty() {
             return Ok(folded);
         }
-        // The first time may tell one of them what another one has to see, or this one.
-        for rival in rivals.iter().chain([&payment]).chain(&rivals) {
+        // The first time may write down of one of them what another one has to see.
+        for rival in rivals.iter().chain(&rivals) {
             self.fold_alone(*rival)?;
         }
         self.fold_alone(payment)
