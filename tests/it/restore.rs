@@ -470,8 +470,8 @@ async fn what_the_lost_ledger_posted_behind_a_delete_of_the_copy_is_read_back_to
     }
 }
 
-/// The one that the lost ledger posted goes first, whenever its capture is told: who had
-/// the money to itself until then, with nothing to forward, is held as the same.
+/// The one that the lost ledger posted goes first, whenever its capture is told: the other
+/// one, with nothing to forward, is held as the same.
 #[tokio::test]
 async fn the_same_money_as_an_adopted_sales_is_counted_once() {
     let sources = ["stripe", "stripe-2"].map(|name| {
@@ -505,7 +505,8 @@ async fn the_same_money_as_an_adopted_sales_is_counted_once() {
     bench.clock.advance(HOUR_MS);
     bench.read_back(&there).await;
     bench.run(&mut there).await;
-    assert_eq!(bench.state("ch_1").await, State::Settled);
+    // The ids of what stands there are known before its sale is.
+    assert_eq!(bench.state("ch_1").await, State::Held);
     bench.deliver_to("stripe-2", sale).await;
     bench.deliver_to("stripe-2", refund).await;
     bench.run(&mut there).await;
@@ -554,6 +555,41 @@ async fn what_stands_there_goes_before_the_same_money_that_was_looked_for_in_vai
         assert_eq!(bench.state("ch_1").await, State::Held);
         crate::days::agree(&bench.ledger, "the same money as what stands there").await;
     }
+}
+
+/// The other one has only been named when it is read back: its ids say already that what
+/// stands there is the same money.
+#[tokio::test]
+async fn what_stands_there_goes_first_before_its_sale_is_told_again() {
+    let mut bench = Bench::with(["stripe", "stripe-2"].map(bench::terms).to_vec());
+    let sale = bench::charge("ch_1", 1000, Some("cus_A"));
+    let mut named = bench::authorised("ch_1", 1000);
+    named.aliases.clone_from(&sale.aliases);
+    bench.deliver(named).await;
+    bench.deliver_to("stripe-2", sale.clone()).await;
+    bench.clock.advance(SECOND_MS);
+    let mut there = There::default();
+    there
+        .rows
+        .insert("stripe:ch_1".to_owned(), vec![("acme".to_owned(), 1000)]);
+    adopt(&bench, vec![listed("stripe:ch_1", 1000, bench::START)]).await;
+    for source in ["stripe", "stripe-2"] {
+        let known = bench::customer("cus_A", "acme", 1);
+        bench.deliver_to(source, known).await;
+    }
+    quarter_of_an_hour(&bench, &mut there).await;
+    quarter_of_an_hour(&bench, &mut there).await;
+    assert_eq!(there.sum(), 1000);
+    let other = bench.payment_of("stripe-2", "ch_1").await;
+    assert_eq!((other.state, other.forwarded), ("held", 0));
+    bench.deliver(sale).await;
+    quarter_of_an_hour(&bench, &mut there).await;
+    assert_eq!(there.sum(), 1000);
+    let first = bench.payment("ch_1").await;
+    assert_eq!((first.state, first.forwarded), ("settled", 1000));
+    let other = bench.payment_of("stripe-2", "ch_1").await;
+    assert_eq!((other.state, other.forwarded), ("held", 0));
+    crate::days::agree(&bench.ledger, "what stands there and is not told again").await;
 }
 
 /// Where nothing is to be forwarded of it anyway, it is looked for before the other one's

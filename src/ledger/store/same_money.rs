@@ -26,20 +26,26 @@ const SAME_MONEY: [&str; 3] = [
 const REACHED: &str = "(SELECT coalesce(max(CASE state WHEN 'absent' THEN 1 ELSE 2 END), 0)
      FROM transactions WHERE transactions.payment = theirs.payment)";
 
+/// That far has come what the destination may have known.
+const KNOWN_THERE: i64 = 2;
+
 /// How far a payment with these rows has come: no call was ever begun for it, nothing of
 /// it arrived, or the destination may have known something of it.
 pub(super) fn reached(rows: &[Row]) -> i64 {
-    let reached = rows.iter().map(|row| if row.freezes() { 2 } else { 1 });
+    let reached = rows
+        .iter()
+        .map(|row| if row.freezes() { KNOWN_THERE } else { 1 });
     reached.max().unwrap_or(0)
 }
 
 impl Tx<'_> {
-    /// The captured payment that carries a money id of this one, at the same
-    /// destination, and goes before it: at another source, or at this one under
-    /// another id, as where a source changes from charges to invoices. The one
-    /// that has come furthest goes first, because one may have been named long
-    /// before its money was told, and what a lost ledger may have posted is looked for in
-    /// vain while it posted the other; then the one that was here first.
+    /// The payment that carries a money id of this one, at the same destination, and
+    /// goes before it: at another source, or at this one under another id, as where a
+    /// source changes from charges to invoices. It is captured, or was posted by a ledger
+    /// that was lost and is not told of again yet. The one that has come furthest goes
+    /// first, because one may have been named long before its money was told, and what a
+    /// lost ledger may have posted is looked for in vain while it posted the other; then
+    /// the one that was here first.
     pub(super) fn same_money_as(
         &self,
         row: &PaymentRow,
@@ -47,6 +53,7 @@ impl Tx<'_> {
     ) -> Result<Option<String>, LedgerError> {
         let place = params![row.payment, row.destination, reached(rows)];
         let asked = SAME_MONEY.map(|same| {
+            let stands = KNOWN_THERE;
             format!(
                 "SELECT sources.name || ' ' || theirs.payment_id
                  FROM aliases AS ours
@@ -54,7 +61,8 @@ impl Tx<'_> {
                  JOIN payments AS theirs ON theirs.payment = other.payment
                  JOIN sources ON sources.source = theirs.source
                  WHERE ours.payment = ?1 AND ours.money = 1
-                       AND theirs.destination = ?2 AND theirs.gross > 0
+                       AND theirs.destination = ?2
+                       AND (theirs.gross > 0 OR {REACHED} = {stands})
                        AND ({REACHED}, ours.payment) > (?3, theirs.payment)
                  LIMIT 1"
             )

@@ -154,14 +154,22 @@ impl Sim {
             settled += usize::from(payment.state == "settled");
             told.push((payment.state, payment.forwarded, payment.reason));
         }
+        let same = |reason: &Option<String>| {
+            let reason = reason.as_deref().unwrap_or_default();
+            reason.starts_with("the same money as")
+        };
+        if told.iter().all(|(_, _, reason)| same(reason)) {
+            return Err(format!("{}: neither of two goes on: {told:?}", truth.id));
+        }
         let exact = (held, forwarded, settled) == (expected, expected, 1);
         let (state, _, _) = &told[0];
         let any_held = told.iter().any(|(state, ..)| *state == "held");
         // The lost ledger used a key up, and nothing says so but the refusal.
         let used_up = self.lost && self.far.hides(SOURCES[0], &truth.id);
         let fair = match (self.far.prompt, self.is_robbed(truth)) {
-            // What the lost ledger knew last may have to be looked at by a person.
-            (true, _) if used_up => exact || ["held", "failed", "due"].contains(state),
+            // What the lost ledger knew last may have to be looked at by a person; what it
+            // posted behind that key `reconcile` tells, as of any lost correction.
+            (true, _) if used_up => exact || told_of || ["held", "failed", "due"].contains(state),
             // Which of two sources posted it may be known to the lost one alone.
             (true, false) if self.lost => exact || any_held || told_of,
             (true, false) => exact,
@@ -170,6 +178,7 @@ impl Sim {
             // stay there anyway.
             (true, true) => *state == "held" || *state == "settled" && held == expected,
             // Where lists cannot be believed nothing is wrong unsaid.
+            (false, _) if self.lost && any_held => true,
             (false, _) => exact || told_of || ["held", "failed"].contains(state),
         };
         match fair {
