@@ -3,8 +3,6 @@
 //! Every verb that changes anything about a payment ends here, in the same
 //! transaction, so no verb can leave a payment standing where it no longer is.
 
-use std::collections::BTreeSet;
-
 use crate::ledger::sql::{Row as SqlRow, params, unexpected};
 
 use super::inquire::ASKED;
@@ -97,18 +95,13 @@ impl Tx<'_> {
     /// see that.
     pub(super) fn fold(&self, payment: i64) -> Result<Folded, LedgerError> {
         let folded = self.fold_alone(payment)?;
-        let rivals = match concerns_rivals(&folded) {
-            true => self.rivals(payment)?,
-            false => BTreeSet::new(),
-        };
-        if rivals.is_empty() {
-            return Ok(folded);
+        if concerns_rivals(&folded) {
+            for rival in self.rivals(payment)? {
+                // Not what these tell in turn, which may be this one again.
+                self.fold_alone(rival)?;
+            }
         }
-        // The first time may write down of one of them what another one has to see.
-        for rival in rivals.iter().chain(&rivals) {
-            self.fold_alone(*rival)?;
-        }
-        self.fold_alone(payment)
+        Ok(folded)
     }
 
     fn fold_alone(&self, payment: i64) -> Result<Folded, LedgerError> {
