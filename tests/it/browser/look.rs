@@ -177,12 +177,24 @@ if (!at || at === document.body) return null;
 const label = at.getAttribute('aria-label') || (at.labels && [...at.labels].flatMap(l => [...l.childNodes]).filter(n => n.nodeType === Node.TEXT_NODE).map(n => n.data).join(' ')) || at.textContent;
 return [label.trim(), getComputedStyle(at).outlineStyle !== 'none' && at.getBoundingClientRect().right > 0];";
 
+/// Where the Tab key begins is the top, wherever the pointer was when the page came.
+const FROM_THE_TOP: &str = "
+document.body.tabIndex = -1;
+document.body.focus();
+document.body.removeAttribute('tabindex');
+return null;";
+
+async fn open_at_the_top(browser: &Browser, place: &str) {
+    browser.open(place).await;
+    browser.asks(FROM_THE_TOP).await;
+}
+
 /// More steps of the Tab key than any page here takes.
 const STEPS: usize = 80;
 
 /// The names of everything that the Tab key comes to, from the top.
 async fn by_keyboard(browser: &Browser, place: &str) -> Vec<String> {
-    browser.open(place).await;
+    open_at_the_top(browser, place).await;
     let mut names = Vec::new();
     for _ in 0..STEPS {
         browser.driver().types(TAB).await;
@@ -259,7 +271,7 @@ async fn the_keyboard_reaches_everything_in_order() {
         }
     }
     // The first link leads past the menu.
-    browser.open("/payments").await;
+    open_at_the_top(&browser, "/payments").await;
     browser.driver().types(TAB).await;
     browser.driver().types(ENTER).await;
     browser.driver().types(TAB).await;

@@ -45,7 +45,7 @@ const ARGUMENTS: [&str; 10] = [
 
 /// Addresses inside the browser, of which a page of ours can open none: its policy
 /// forbids it, and the console would tell.
-const INSIDE: [&str; 3] = ["about:", "chrome:", "data:"];
+const INSIDE: [&str; 4] = ["about:", "chrome:", "chrome-untrusted:", "data:"];
 
 /// A browser in front of a world.
 pub struct Browser {
