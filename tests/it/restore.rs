@@ -470,6 +470,31 @@ async fn what_the_lost_ledger_posted_behind_a_delete_of_the_copy_is_read_back_to
     }
 }
 
+/// Both of two sources tell of the customer.
+async fn both_know_the_customer(bench: &mut Bench) {
+    for source in ["stripe", "stripe-2"] {
+        let known = bench::customer("cus_A", "acme", 1);
+        bench.deliver_to(source, known).await;
+    }
+}
+
+/// What the lost ledger posted of a sale stands there under this key, and is adopted.
+async fn read_back_into(bench: &Bench, key: &str) -> There {
+    let mut there = There::default();
+    let row = vec![("acme".to_owned(), 1000)];
+    there.rows.insert(key.to_owned(), row);
+    adopt(bench, vec![listed(key, 1000, bench::START)]).await;
+    there
+}
+
+/// Of the same money at two sources the second one's is settled, and the first one's held.
+async fn is_the_second_sources(bench: &Bench, there: &There, net: i64) {
+    assert_eq!(there.sum(), net);
+    let second = bench.payment_of("stripe-2", "ch_1").await;
+    assert_eq!((second.state, second.forwarded), ("settled", net));
+    assert_eq!(bench.state("ch_1").await, State::Held);
+}
+
 /// The one that the lost ledger posted goes first, whenever its capture is told: the other
 /// one, with nothing to forward, is held as the same.
 #[tokio::test]
@@ -480,10 +505,7 @@ async fn the_same_money_as_an_adopted_sales_is_counted_once() {
         source
     });
     let mut bench = Bench::with(sources.to_vec());
-    for source in ["stripe", "stripe-2"] {
-        let known = bench::customer("cus_A", "acme", 1);
-        bench.deliver_to(source, known).await;
-    }
+    both_know_the_customer(&mut bench).await;
     bench.clock.advance(HOUR_MS);
     let mut there = There::default();
     let stands = listed("stripe-2:ch_1", 1000, bench::START);
@@ -510,10 +532,7 @@ async fn the_same_money_as_an_adopted_sales_is_counted_once() {
     bench.deliver_to("stripe-2", sale).await;
     bench.deliver_to("stripe-2", refund).await;
     bench.run(&mut there).await;
-    assert_eq!(there.sum(), 0);
-    let first = bench.payment_of("stripe-2", "ch_1").await;
-    assert_eq!((first.state, first.forwarded), ("settled", 0));
-    assert_eq!(bench.state("ch_1").await, State::Held);
+    is_the_second_sources(&bench, &there, 0).await;
     crate::days::agree(&bench.ledger, "the same money as an adopted sale's").await;
 }
 
@@ -524,17 +543,10 @@ async fn what_stands_there_goes_before_the_same_money_that_was_looked_for_in_vai
     for back in [0, 100, 1000] {
         let mut bench = Bench::with(["stripe", "stripe-2"].map(bench::terms).to_vec());
         let sources = ["stripe", "stripe-2"];
-        for source in sources {
-            let known = bench::customer("cus_A", "acme", 1);
-            bench.deliver_to(source, known).await;
-        }
+        both_know_the_customer(&mut bench).await;
         bench.deliver(bench::authorised("ch_1", 1000)).await;
         bench.clock.advance(SECOND_MS);
-        let mut there = There::default();
-        there
-            .rows
-            .insert("stripe-2:ch_1".to_owned(), vec![("acme".to_owned(), 1000)]);
-        adopt(&bench, vec![listed("stripe-2:ch_1", 1000, bench::START)]).await;
+        let mut there = read_back_into(&bench, "stripe-2:ch_1").await;
         for source in sources {
             let sale = bench::charge("ch_1", 1000, Some("cus_A"));
             bench.deliver_to(source, sale).await;
@@ -549,10 +561,7 @@ async fn what_stands_there_goes_before_the_same_money_that_was_looked_for_in_vai
         }
         bench.run(&mut there).await;
         quarter_of_an_hour(&bench, &mut there).await;
-        assert_eq!(there.sum(), 1000 - back);
-        let first = bench.payment_of("stripe-2", "ch_1").await;
-        assert_eq!((first.state, first.forwarded), ("settled", 1000 - back));
-        assert_eq!(bench.state("ch_1").await, State::Held);
+        is_the_second_sources(&bench, &there, 1000 - back).await;
         crate::days::agree(&bench.ledger, "the same money as what stands there").await;
     }
 }
@@ -568,15 +577,8 @@ async fn what_stands_there_goes_first_before_its_sale_is_told_again() {
     bench.deliver(named).await;
     bench.deliver_to("stripe-2", sale.clone()).await;
     bench.clock.advance(SECOND_MS);
-    let mut there = There::default();
-    there
-        .rows
-        .insert("stripe:ch_1".to_owned(), vec![("acme".to_owned(), 1000)]);
-    adopt(&bench, vec![listed("stripe:ch_1", 1000, bench::START)]).await;
-    for source in ["stripe", "stripe-2"] {
-        let known = bench::customer("cus_A", "acme", 1);
-        bench.deliver_to(source, known).await;
-    }
+    let mut there = read_back_into(&bench, "stripe:ch_1").await;
+    both_know_the_customer(&mut bench).await;
     quarter_of_an_hour(&bench, &mut there).await;
     quarter_of_an_hour(&bench, &mut there).await;
     assert_eq!(there.sum(), 1000);
@@ -606,15 +608,8 @@ async fn who_was_looked_for_in_vain_hears_of_the_same_money_that_stands_there() 
     let refund = bench::refund("ch_1", "re_1", 100, 3999);
     bench.deliver(sale.clone()).await;
     bench.clock.advance(SECOND_MS);
-    let mut there = There::default();
-    there
-        .rows
-        .insert("stripe-2:ch_1".to_owned(), vec![("acme".to_owned(), 1000)]);
-    adopt(&bench, vec![listed("stripe-2:ch_1", 1000, bench::START)]).await;
-    for source in ["stripe", "stripe-2"] {
-        let known = bench::customer("cus_A", "acme", 1);
-        bench.deliver_to(source, known).await;
-    }
+    let mut there = read_back_into(&bench, "stripe-2:ch_1").await;
+    both_know_the_customer(&mut bench).await;
     bench.deliver(refund.clone()).await;
     quarter_of_an_hour(&bench, &mut there).await;
     assert_eq!(bench.state("ch_1").await, State::Settled);
@@ -623,10 +618,7 @@ async fn who_was_looked_for_in_vain_hears_of_the_same_money_that_stands_there() 
     assert_eq!(bench.state("ch_1").await, State::Held);
     bench.deliver_to("stripe-2", refund).await;
     bench.run(&mut there).await;
-    assert_eq!(there.sum(), 0);
-    let first = bench.payment_of("stripe-2", "ch_1").await;
-    assert_eq!((first.state, first.forwarded), ("settled", 0));
-    assert_eq!(bench.state("ch_1").await, State::Held);
+    is_the_second_sources(&bench, &there, 0).await;
     crate::days::agree(&bench.ledger, "the same money as what stands there").await;
 }
 
@@ -649,9 +641,7 @@ async fn what_was_posted_just_before_the_adoption_is_not_taken_for_deleted() {
         if !listed_later {
             there.rows.clear();
         }
-        for _ in 0..3 {
-            quarter_of_an_hour(&bench, &mut there).await;
-        }
+        later(&bench, &mut there).await;
         let (sum, state) = (there.sum(), bench.state("ch_1").await);
         match listed_later {
             true => assert_eq!((sum, state), (1000, State::Settled)),
@@ -716,9 +706,7 @@ async fn a_call_under_way_in_the_copy_is_what_the_list_shows() {
         .deliver(bench::refund("ch_1", "re_1", 100, 3999))
         .await;
     assert_eq!(bench.state("ch_1").await, State::Settled);
-    for _ in 0..3 {
-        quarter_of_an_hour(&bench, &mut there).await;
-    }
+    later(&bench, &mut there).await;
     assert_eq!((there.sum_of("ch_1"), there.sum_of("ch_2")), (900, 2000));
     assert_eq!(bench.state("ch_2").await, State::Settled);
 }
@@ -790,9 +778,7 @@ async fn what_was_adopted_goes_on_by_a_persons_word() {
         .await
         .unwrap();
     assert_eq!(lines[0].refused, None);
-    for _ in 0..3 {
-        quarter_of_an_hour(&bench, &mut there).await;
-    }
+    later(&bench, &mut there).await;
     assert_eq!(
         (there.sum(), bench.state("ch_1").await),
         (1000, State::Settled)
@@ -864,9 +850,7 @@ async fn what_is_listed_after_the_adoption_with_another_amount_is_adopted_too() 
         .rows
         .insert("stripe:ch_1".to_owned(), vec![("acme".to_owned(), 1000)]);
     bench.run(&mut there).await;
-    for _ in 0..3 {
-        quarter_of_an_hour(&bench, &mut there).await;
-    }
+    later(&bench, &mut there).await;
     assert_eq!(there.rows["stripe:ch_1"].len(), 1);
     assert_eq!(
         (there.sum(), bench.state("ch_1").await),
@@ -950,9 +934,7 @@ async fn a_sale_that_went_back_is_looked_for_too() {
         there
             .rows
             .insert("stripe:ch_1".to_owned(), vec![("acme".to_owned(), 1000)]);
-        for _ in 0..3 {
-            quarter_of_an_hour(&bench, &mut there).await;
-        }
+        later(&bench, &mut there).await;
         assert_eq!(
             (there.sum(), bench.state("ch_1").await),
             (0, State::Settled),
@@ -1004,9 +986,7 @@ async fn an_imported_sale_that_went_back_is_looked_for_too() {
     there
         .rows
         .insert("stripe:ch_1".to_owned(), vec![("acme".to_owned(), 1000)]);
-    for _ in 0..3 {
-        quarter_of_an_hour(&bench, &mut there).await;
-    }
+    later(&bench, &mut there).await;
     assert_eq!(
         (there.sum(), bench.state("ch_1").await),
         (0, State::Settled)

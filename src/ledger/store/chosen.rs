@@ -43,18 +43,18 @@ impl<'a> PartnerNames<'a> {
         partner: &str,
         destination: Option<&str>,
     ) -> Result<Option<String>, LedgerError> {
-        let mut known = self.known.borrow_mut();
-        if !known.contains_key(partner) {
-            known.insert(partner.to_owned(), Called::new());
-        }
-        let called = known.get_mut(partner);
-        let called = called.ok_or_else(|| LedgerError::Unusable("a partner was lost".into()))?;
-        if let Some((_, name)) = called.iter().find(|it| it.0.as_deref() == destination) {
+        let known = self.known.borrow();
+        let mut called = known.get(partner).into_iter().flatten();
+        let found = called.find(|it| it.0.as_deref() == destination);
+        if let Some((_, name)) = found {
             return Ok(name.clone());
         }
+        drop(known);
         let name: Option<String> = self
             .tx
             .one(NAME_OF, params![partner, destination], |row| row.get(0))?;
+        let mut known = self.known.borrow_mut();
+        let called = known.entry(partner.to_owned()).or_default();
         called.push((destination.map(str::to_owned), name.clone()));
         Ok(name)
     }
@@ -66,8 +66,17 @@ impl<'a> PartnerNames<'a> {
             Group::Customer { customer_key, .. } => customer_key,
             Group::Source { .. } | Group::Day { .. } | Group::Month { .. } => return Ok(true),
         };
-        let partner = partner(group);
-        only.takes(key.as_deref(), partner.map(|it| it.0), || match partner {
+        self.takes_key(only, key.as_deref(), partner(group))
+    }
+
+    /// The same of somebody with this key, whose partner is this one.
+    fn takes_key(
+        &self,
+        only: &Only,
+        key: Option<&str>,
+        partner: Option<(&str, Option<&str>)>,
+    ) -> Result<bool, LedgerError> {
+        only.takes(key, partner.map(|it| it.0), || match partner {
             Some((partner, destination)) => self.name(partner, destination),
             None => Ok(None),
         })
@@ -120,10 +129,8 @@ impl Tx<'_> {
         }
         let (names, mut chosen) = (PartnerNames::of(self), Chosen::default());
         let takes = |destination: &str, customer: &str, partner: Option<&str>| {
-            only.takes(Some(customer), partner, || match partner {
-                Some(partner) => names.name(partner, Some(destination)),
-                None => Ok(None),
-            })
+            let partner = partner.map(|partner| (partner, Some(destination)));
+            names.takes_key(only, Some(customer), partner)
         };
         for (number, whom) in strangers.all() {
             let partner = self.partner_of(whom)?;
