@@ -167,18 +167,18 @@ impl Sim {
         // The lost ledger used a key up, and nothing says so but the refusal.
         let used_up = self.lost && self.far.hides(SOURCES[0], &truth.id);
         let fair = match (self.far.prompt, self.is_robbed(truth)) {
-            // What the lost ledger knew last may have to be looked at by a person; what it
-            // posted behind that key `reconcile` tells, as of any lost correction.
-            (true, _) if used_up => exact || told_of || ["held", "failed", "due"].contains(state),
-            // Which of two sources posted it may be known to the lost one alone.
-            (true, false) if self.lost => exact || any_held || told_of,
+            // Which of two sources posted it may be known to the lost ledger alone, and what
+            // it knew last may have to be looked at by a person.
+            _ if self.lost && any_held => true,
+            // What it posted behind that key `reconcile` tells, as of any lost correction.
+            (true, _) if used_up => exact || told_of || ["failed", "due"].contains(state),
+            (true, false) if self.lost => exact || told_of,
             (true, false) => exact,
-            (true, true) if self.lost => exact || ["held", "failed"].contains(state),
+            (true, true) if self.lost => exact || *state == "failed",
             // A person is told of what somebody else did, unless nothing was to
             // stay there anyway.
             (true, true) => *state == "held" || *state == "settled" && held == expected,
             // Where lists cannot be believed nothing is wrong unsaid.
-            (false, _) if self.lost && any_held => true,
             (false, _) => exact || told_of || ["held", "failed"].contains(state),
         };
         match fair {
