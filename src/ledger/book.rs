@@ -10,7 +10,7 @@ use crate::lookup::{self, Ask, CameTo, Finding, Known, Rule};
 use crate::money::Minor;
 use crate::movement::Fact;
 use crate::plan::{self, Customer, Policy, Row, RowState, Ruling, Step, Terms};
-use crate::position::{self, Position, Unfinished};
+use crate::position::{self, Captured, Position, Unfinished};
 use crate::time::Time;
 
 /// What a source's configuration means for its payments.
@@ -138,6 +138,17 @@ pub trait Directory {
     /// # Errors
     /// As the ledger's.
     fn blocked(&mut self, customer: &Customer) -> Result<Option<String>, Self::Error>;
+    /// What stands at the destination for a customer since before this ledger was restored,
+    /// told of by nobody yet, and may be the money of this capture at another source; by a
+    /// name for people.
+    ///
+    /// # Errors
+    /// As the ledger's.
+    fn read_back(
+        &mut self,
+        customer: &Customer,
+        capture: &Captured,
+    ) -> Result<Option<String>, Self::Error>;
 }
 
 /// Where the payment of `book` stands under `source`'s terms.
@@ -375,9 +386,12 @@ fn after_the_plan<D: Directory>(
             }
             Some(customer) => match unfit(book, source, standing, &step) {
                 Some(why) => Some((State::Held, why)),
-                None => directory
-                    .blocked(customer)?
-                    .map(|why| (State::Unattributed, why)),
+                None => match perhaps_there(book, standing, customer, directory)? {
+                    Some(why) => Some((State::Held, why)),
+                    None => directory
+                        .blocked(customer)?
+                        .map(|why| (State::Unattributed, why)),
+                },
             },
         },
         Step::Delete { .. } => None,
@@ -391,6 +405,32 @@ fn after_the_plan<D: Directory>(
         }
         _ => Ok((State::Due, None, step)),
     }
+}
+
+/// Why a first post waits for what was read back into a restored ledger, until a person
+/// says otherwise: the ids by which two sources name one money may have been lost.
+fn perhaps_there<D: Directory>(
+    book: &Book,
+    standing: &Standing,
+    customer: &Customer,
+    directory: &mut D,
+) -> Result<Option<String>, D::Error> {
+    let position = &standing.position;
+    let accepted = book.ruling.accepted.as_ref() == Some(&position.fingerprint());
+    if accepted || book.rows.iter().any(Row::freezes) {
+        return Ok(None);
+    }
+    let Some(capture) = &position.capture else {
+        return Ok(None);
+    };
+    let found = directory.read_back(customer, capture)?;
+    Ok(found.map(|other| {
+        format!(
+            "it may be the same money as {other}, which the destination holds from before this \
+             ledger was restored and which no provider has told this ledger of yet; it goes on \
+             once that is told, or released by a person"
+        )
+    }))
 }
 
 /// Why the destination's documented limits would refuse a planned post.

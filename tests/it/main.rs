@@ -45,6 +45,7 @@ mod report;
 mod restore;
 mod robust;
 mod rows;
+mod same_money;
 mod segments;
 mod sim;
 mod tale;

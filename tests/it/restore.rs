@@ -292,7 +292,7 @@ fn on(bench: &Bench, file: &Path) -> Ledger {
     .unwrap()
 }
 
-fn listed(key: &str, amount: i64, at: Time) -> Listed {
+pub fn listed(key: &str, amount: i64, at: Time) -> Listed {
     Listed {
         key: key.to_owned(),
         amount: Some(amount),
@@ -308,14 +308,14 @@ fn listed(key: &str, amount: i64, at: Time) -> Listed {
 
 /// Long enough for a list to be believed: what is unknown is read back, and what is due
 /// is called.
-async fn quarter_of_an_hour(bench: &Bench, there: &mut There) {
+pub async fn quarter_of_an_hour(bench: &Bench, there: &mut There) {
     bench.clock.advance(901 * SECOND_MS);
     bench.read_back(there).await;
     bench.run(there).await;
 }
 
 /// Adopts a list that shows `rows`.
-async fn adopt(bench: &Bench, rows: Vec<Listed>) {
+pub async fn adopt(bench: &Bench, rows: Vec<Listed>) {
     bench.ledger.begin_adoption("ps").await.unwrap();
     let begun = bench.ledger.begin_comparison("ps", Time(0)).await;
     let comparison = begun.unwrap();
@@ -468,158 +468,6 @@ async fn what_the_lost_ledger_posted_behind_a_delete_of_the_copy_is_read_back_to
         }
         ends_with_one_second_row(&bench, &mut there, 3, hidden).await;
     }
-}
-
-/// Both of two sources tell of the customer.
-async fn both_know_the_customer(bench: &mut Bench) {
-    for source in ["stripe", "stripe-2"] {
-        let known = bench::customer("cus_A", "acme", 1);
-        bench.deliver_to(source, known).await;
-    }
-}
-
-/// What the lost ledger posted of a sale stands there under this key, and is adopted.
-async fn read_back_into(bench: &Bench, key: &str) -> There {
-    let mut there = There::default();
-    let row = vec![("acme".to_owned(), 1000)];
-    there.rows.insert(key.to_owned(), row);
-    adopt(bench, vec![listed(key, 1000, bench::START)]).await;
-    there
-}
-
-/// Of the same money at two sources the second one's is settled, and the first one's held.
-async fn is_the_second_sources(bench: &Bench, there: &There, net: i64) {
-    assert_eq!(there.sum(), net);
-    let second = bench.payment_of("stripe-2", "ch_1").await;
-    assert_eq!((second.state, second.forwarded), ("settled", net));
-    assert_eq!(bench.state("ch_1").await, State::Held);
-}
-
-/// The one that the lost ledger posted goes first, whenever its capture is told: the other
-/// one, with nothing to forward, is held as the same.
-#[tokio::test]
-async fn the_same_money_as_an_adopted_sales_is_counted_once() {
-    let sources = ["stripe", "stripe-2"].map(|name| {
-        let mut source = bench::terms(name);
-        source.terms.policy = Policy::Delete;
-        source
-    });
-    let mut bench = Bench::with(sources.to_vec());
-    both_know_the_customer(&mut bench).await;
-    bench.clock.advance(HOUR_MS);
-    let mut there = There::default();
-    let stands = listed("stripe-2:ch_1", 1000, bench::START);
-    there
-        .rows
-        .insert("stripe-2:ch_1".to_owned(), vec![("acme".to_owned(), 1000)]);
-    adopt(&bench, vec![stands]).await;
-    bench.clock.advance(HOUR_MS);
-    let named = bench::authorised("ch_1", 1000);
-    bench.deliver_to("stripe-2", named).await;
-    let mut sale = bench::charge("ch_1", 1000, Some("cus_A"));
-    // Nothing else is new with the sale: an id would make both be looked at.
-    sale.aliases.truncate(1);
-    let refund = bench::refund("ch_1", "re_1", 100, 3999);
-    bench.deliver(sale.clone()).await;
-    bench.deliver(refund.clone()).await;
-    bench.run(&mut there).await;
-    // On a server nobody can tell when the other ledger was lost: it is looked for there.
-    bench.clock.advance(HOUR_MS);
-    bench.read_back(&there).await;
-    bench.run(&mut there).await;
-    // The ids of what stands there are known before its sale is.
-    assert_eq!(bench.state("ch_1").await, State::Held);
-    bench.deliver_to("stripe-2", sale).await;
-    bench.deliver_to("stripe-2", refund).await;
-    bench.run(&mut there).await;
-    is_the_second_sources(&bench, &there, 0).await;
-    crate::days::agree(&bench.ledger, "the same money as an adopted sale's").await;
-}
-
-/// The one whose row stands there goes first also where the other one was told of before
-/// it: that is looked for, because the lost ledger may have posted it as well, and not found.
-#[tokio::test]
-async fn what_stands_there_goes_before_the_same_money_that_was_looked_for_in_vain() {
-    for back in [0, 100, 1000] {
-        let mut bench = Bench::with(["stripe", "stripe-2"].map(bench::terms).to_vec());
-        let sources = ["stripe", "stripe-2"];
-        both_know_the_customer(&mut bench).await;
-        bench.deliver(bench::authorised("ch_1", 1000)).await;
-        bench.clock.advance(SECOND_MS);
-        let mut there = read_back_into(&bench, "stripe-2:ch_1").await;
-        for source in sources {
-            let sale = bench::charge("ch_1", 1000, Some("cus_A"));
-            bench.deliver_to(source, sale).await;
-            assert!(bench.begin().await.is_none(), "it is looked for first");
-        }
-        quarter_of_an_hour(&bench, &mut there).await;
-        for source in sources {
-            if back > 0 {
-                let refund = bench::refund("ch_1", "re_1", back, 3999);
-                bench.deliver_to(source, refund).await;
-            }
-        }
-        bench.run(&mut there).await;
-        quarter_of_an_hour(&bench, &mut there).await;
-        is_the_second_sources(&bench, &there, 1000 - back).await;
-        crate::days::agree(&bench.ledger, "the same money as what stands there").await;
-    }
-}
-
-/// The other one has only been named when it is read back: its ids say already that what
-/// stands there is the same money.
-#[tokio::test]
-async fn what_stands_there_goes_first_before_its_sale_is_told_again() {
-    let mut bench = Bench::with(["stripe", "stripe-2"].map(bench::terms).to_vec());
-    let sale = bench::charge("ch_1", 1000, Some("cus_A"));
-    let mut named = bench::authorised("ch_1", 1000);
-    named.aliases.clone_from(&sale.aliases);
-    bench.deliver(named).await;
-    bench.deliver_to("stripe-2", sale.clone()).await;
-    bench.clock.advance(SECOND_MS);
-    let mut there = read_back_into(&bench, "stripe:ch_1").await;
-    both_know_the_customer(&mut bench).await;
-    quarter_of_an_hour(&bench, &mut there).await;
-    quarter_of_an_hour(&bench, &mut there).await;
-    assert_eq!(there.sum(), 1000);
-    let other = bench.payment_of("stripe-2", "ch_1").await;
-    assert_eq!((other.state, other.forwarded), ("held", 0));
-    bench.deliver(sale).await;
-    quarter_of_an_hour(&bench, &mut there).await;
-    assert_eq!(there.sum(), 1000);
-    let first = bench.payment("ch_1").await;
-    assert_eq!((first.state, first.forwarded), ("settled", 1000));
-    let other = bench.payment_of("stripe-2", "ch_1").await;
-    assert_eq!((other.state, other.forwarded), ("held", 0));
-    crate::days::agree(&bench.ledger, "what stands there and is not told again").await;
-}
-
-/// Where nothing is to be forwarded of it anyway, it is looked for before the other one's
-/// sale is told, and settled; and then both hear of each other.
-#[tokio::test]
-async fn who_was_looked_for_in_vain_hears_of_the_same_money_that_stands_there() {
-    let sources = ["stripe", "stripe-2"].map(|name| {
-        let mut source = bench::terms(name);
-        source.terms.policy = Policy::Delete;
-        source
-    });
-    let mut bench = Bench::with(sources.to_vec());
-    let sale = bench::charge("ch_1", 1000, Some("cus_A"));
-    let refund = bench::refund("ch_1", "re_1", 100, 3999);
-    bench.deliver(sale.clone()).await;
-    bench.clock.advance(SECOND_MS);
-    let mut there = read_back_into(&bench, "stripe-2:ch_1").await;
-    both_know_the_customer(&mut bench).await;
-    bench.deliver(refund.clone()).await;
-    quarter_of_an_hour(&bench, &mut there).await;
-    assert_eq!(bench.state("ch_1").await, State::Settled);
-    // Its ids are new with it, so that the other one is looked at first.
-    bench.deliver_to("stripe-2", sale).await;
-    assert_eq!(bench.state("ch_1").await, State::Held);
-    bench.deliver_to("stripe-2", refund).await;
-    bench.run(&mut there).await;
-    is_the_second_sources(&bench, &there, 0).await;
-    crate::days::agree(&bench.ledger, "the same money as what stands there").await;
 }
 
 /// What was posted shortly before the list was read may not be on it yet. It is no
@@ -860,7 +708,7 @@ async fn what_is_listed_after_the_adoption_with_another_amount_is_adopted_too() 
 
 /// So long that "not there" is believed. Of a server nobody can tell when the lost ledger
 /// ended, so what it may have posted until the adoption is looked for first.
-async fn later(bench: &Bench, there: &mut There) {
+pub async fn later(bench: &Bench, there: &mut There) {
     for _ in 0..3 {
         quarter_of_an_hour(bench, there).await;
     }

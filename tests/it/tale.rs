@@ -16,6 +16,7 @@ pub type Answers = BTreeMap<(String, String), Reading>;
 /// What is true of one payment.
 pub struct Truth {
     pub id: String,
+    pub gross: i64,
     pub net: i64,
     pub reversed: bool,
     /// True where a second source tells of the same money.
@@ -145,6 +146,7 @@ pub fn history(id: &str, rng: &mut StdRng) -> (Truth, Vec<Reading>, Vec<Reading>
     let reversed = reversed.min(gross);
     let truth = Truth {
         id: id.to_owned(),
+        gross,
         net: gross - reversed,
         reversed: reversed > 0,
         twin: rng.random_ratio(1, 5),

@@ -111,7 +111,8 @@ async fn an_older_database_opens_and_goes_on() {
     bench.deliver(charge("ch_nobody", 700, Some("cus_B"))).await;
     bench.shut().await;
     bench.change(
-        "DROP TABLE clue_values; ALTER TABLE destinations DROP COLUMN compared_at;
+        "DROP INDEX payments_read_back;
+         DROP TABLE clue_values; ALTER TABLE destinations DROP COLUMN compared_at;
          DROP TABLE dictionaries; ALTER TABLE deliveries DROP COLUMN packed;
          CREATE INDEX clues_by_value ON clues (value, field) WHERE field <> 'import.customer_key';
          DELETE FROM meta WHERE name = 'values_until';

@@ -15,9 +15,10 @@ use crate::ledger::packing::DICTIONARIES;
 use crate::ledger::sql::Value;
 
 /// The versions in order; `meta` says how many a ledger has had.
-const VERSIONS: [&str; 2] = [
+const VERSIONS: [&str; 3] = [
     include_str!("../sql/postgres/001.sql"),
     include_str!("../sql/postgres/002.sql"),
+    include_str!("../sql/postgres/003.sql"),
 ];
 
 /// The oldest server, as `server_version_num` counts, and for people.

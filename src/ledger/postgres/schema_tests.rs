@@ -39,7 +39,7 @@ fn replicas_may_make_the_ledger_at_the_same_time() {
             }
         });
         let version = database.ask("SELECT value FROM meta WHERE name = 'version'");
-        assert_eq!(version, ["2"]);
+        assert_eq!(version, ["3"]);
         let writers = database.ask("SELECT count(*) FROM meta WHERE name = 'writer'");
         assert_eq!(writers, ["1"]);
     }
@@ -52,7 +52,7 @@ fn a_newer_ledger_is_refused_and_left_alone() {
     migrate(&mut client).unwrap();
     database.run("UPDATE meta SET value = '99' WHERE name = 'version'");
     let line = refusal(migrate(&mut client));
-    let words = "the ledger is of version 99 and this program knows 2; use a newer program";
+    let words = "the ledger is of version 99 and this program knows 3; use a newer program";
     assert_eq!(line, words);
     database.run("UPDATE meta SET value = 'no number' WHERE name = 'version'");
     assert!(refusal(migrate(&mut client)).contains("of which version"));

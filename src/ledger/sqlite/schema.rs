@@ -16,7 +16,7 @@ use crate::ledger::packing::DICTIONARIES;
 const APPLICATION_ID: i64 = 0x5472_6962;
 
 /// The versions in order; a file's `user_version` says how many it has had.
-const VERSIONS: [&str; 9] = [
+const VERSIONS: [&str; 10] = [
     include_str!("../sql/sqlite/001.sql"),
     include_str!("../sql/sqlite/002.sql"),
     include_str!("../sql/sqlite/003.sql"),
@@ -26,6 +26,7 @@ const VERSIONS: [&str; 9] = [
     include_str!("../sql/sqlite/007.sql"),
     include_str!("../sql/sqlite/008.sql"),
     include_str!("../sql/sqlite/009.sql"),
+    include_str!("../sql/sqlite/010.sql"),
 ];
 
 /// Why nothing may be written, where that is so.

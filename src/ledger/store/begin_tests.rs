@@ -7,6 +7,7 @@ use super::{NEXT_DUE, PROBE_DUE, READ_BACK_DUE};
 use crate::ledger::sqlite::schema;
 use crate::ledger::store::customers::{CUSTOMER_DUE, CUSTOMER_WAITING};
 use crate::ledger::store::readback::DUE_READ_BACKS;
+use crate::ledger::store::same_money::PERHAPS_THERE;
 
 /// The plan of a statement, a line for each step.
 fn plan(conn: &Connection, sql: &str) -> Vec<String> {
@@ -51,4 +52,22 @@ fn what_is_next_is_found_by_one_seek_at_any_backlog() {
         let seek = plan[0].starts_with("SEARCH ") && plan[0].contains(&format!("INDEX {index}"));
         assert!(seek, "{sql}\n{plan:?}");
     }
+}
+
+/// Before each first post: what a customer has by the millions is not looked at, only what
+/// was read back for it.
+#[test]
+fn what_may_stand_there_already_is_found_by_seeks_that_begin_with_what_was_read_back() {
+    let mut conn = Connection::open_in_memory().unwrap();
+    schema::keep_statements(&conn).unwrap();
+    schema::migrate(&mut conn).unwrap();
+    let plan = plan(&conn, PERHAPS_THERE);
+    let by_customer = "INDEX payments_read_back (destination=? AND customer=?)";
+    let read_back = plan.iter().position(|step| step.contains(by_customer));
+    let rows = plan.iter().position(|step| step.contains(" there "));
+    assert!(read_back.is_some() && read_back < rows, "{plan:?}");
+    assert!(
+        plan.iter().all(|step| step.starts_with("SEARCH ")),
+        "{plan:?}"
+    );
 }

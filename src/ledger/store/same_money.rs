@@ -6,9 +6,11 @@ use std::collections::BTreeSet;
 use crate::ledger::sql::params;
 
 use super::LedgerError;
-use super::tx::{PaymentRow, Tx};
+use super::tx::{PaymentRow, Tx, by_word};
 use crate::movement::Alias;
-use crate::plan::Row;
+use crate::plan::{Customer, Row};
+use crate::position::Captured;
+use crate::time::DAY_MS;
 
 /// When two money ids are one: the same id of one provider; or a billing
 /// system's name for what a payment provider moved, kind `gateway` and
@@ -21,6 +23,26 @@ const SAME_MONEY: [&str; 3] = [
     "ours.kind = 'gateway' AND other.id = substr(ours.id, instr(ours.id, ':') + 1)
      AND other.provider = substr(ours.id, 1, instr(ours.id, ':') - 1)",
 ];
+
+/// How far apart two sources may date one money. No provider says it: bank debits take
+/// days, and what repeats monthly is not the same money.
+const DATED_APART_MS: i64 = 3 * DAY_MS;
+
+/// What was read back into a restored ledger and told of by nobody yet, at another source,
+/// that may be the money of one captured before the loss: for the same customer, in the
+/// same currency, dated alike, and no more than that, because some may have gone back.
+pub(super) const PERHAPS_THERE: &str = "SELECT sources.name || ' ' || theirs.payment_id
+     FROM payments AS theirs INDEXED BY payments_read_back
+     JOIN destinations ON destinations.name = theirs.destination
+     JOIN sources ON sources.source = theirs.source
+     JOIN transactions AS there ON there.payment = theirs.payment
+     WHERE theirs.destination = ?1 AND theirs.customer = ?2
+           AND theirs.frozen = 1 AND theirs.gross IS NULL
+           AND theirs.customer_by = ?3 AND theirs.source <> ?4
+           AND destinations.lost_at >= ?5 AND there.created_at BETWEEN ?6 AND ?7
+           AND there.currency = ?8 AND there.amount BETWEEN 1 AND ?9
+           AND there.state NOT IN ('absent', 'gone')
+     LIMIT 1";
 
 /// How far the payment `theirs` has come, as [`reached`] says of one that is at hand.
 const REACHED: &str = "(SELECT coalesce(max(CASE state WHEN 'absent' THEN 1 ELSE 2 END), 0)
@@ -120,5 +142,51 @@ impl Tx<'_> {
             found.extend(self.all(&sql, asked, |row| row.get::<_, i64>(0))?);
         }
         Ok(found)
+    }
+
+    /// What may be the money of a capture without an id that says so: those by which two
+    /// sources name one money may have been lost with the ledger that knew them. A payment
+    /// that is not in the ledger yet is asked for when it is to be posted.
+    pub(super) fn perhaps_there(
+        &self,
+        row: &PaymentRow,
+        customer: &Customer,
+        capture: &Captured,
+    ) -> Result<Option<String>, LedgerError> {
+        if row.payment == 0 {
+            return Ok(None);
+        }
+        let place = params![
+            row.destination,
+            customer.value,
+            by_word(customer.by),
+            row.source_row,
+            capture.at.ms(),
+            capture.at.plus(-DATED_APART_MS).ms(),
+            capture.at.plus(DATED_APART_MS).ms(),
+            capture.currency.code(),
+            capture.gross
+        ];
+        self.one(PERHAPS_THERE, place, |row| row.get(0))
+    }
+
+    /// The payments that may be held because of this one, which was read back.
+    pub(super) fn held_for(&self, row: &PaymentRow) -> Result<BTreeSet<i64>, LedgerError> {
+        let Some(customer) = &row.customer else {
+            return Ok(BTreeSet::new());
+        };
+        let held = self.all(
+            "SELECT payment FROM payments
+             WHERE destination = ?1 AND customer = ?2 AND state = 'held'
+                   AND customer_by = ?3 AND source <> ?4",
+            params![
+                row.destination,
+                customer.value,
+                by_word(customer.by),
+                row.source_row
+            ],
+            |row| row.get(0),
+        )?;
+        Ok(held.into_iter().collect())
     }
 }

@@ -3,6 +3,8 @@
 //! Every verb that changes anything about a payment ends here, in the same
 //! transaction, so no verb can leave a payment standing where it no longer is.
 
+use std::collections::BTreeSet;
+
 use crate::ledger::sql::{Row as SqlRow, params, unexpected};
 
 use super::inquire::ASKED;
@@ -17,7 +19,7 @@ use crate::lookup::{Ask, Known};
 use crate::money::Minor;
 use crate::movement::Fact;
 use crate::plan::{Customer, Row, RowState, Ruling, Step};
-use crate::position::Doubt;
+use crate::position::{Captured, Doubt};
 use crate::time::Time;
 
 /// Nobody's turn, a call's turn, a read-back's turn: the words of `payments.turn`.
@@ -69,6 +71,12 @@ impl Folded {
         let asks = unfinished && !terms.asks.is_empty();
         asks || standing.state == State::Settled && !rows.iter().any(Row::freezes)
     }
+
+    /// Whether nobody had told of its sale until this fold, while the destination holds
+    /// something of it.
+    pub(super) fn was_only_read_back(&self) -> bool {
+        self.row.booked.is_none() && self.book.rows.iter().any(Row::freezes)
+    }
 }
 
 /// The columns of a payment that a standing decides.
@@ -95,11 +103,16 @@ impl Tx<'_> {
     /// see that.
     pub(super) fn fold(&self, payment: i64) -> Result<Folded, LedgerError> {
         let folded = self.fold_alone(payment)?;
+        let mut others = BTreeSet::new();
         if concerns_rivals(&folded) {
-            for rival in self.rivals(payment)? {
-                // Not what these tell in turn, which may be this one again.
-                self.fold_alone(rival)?;
-            }
+            others = self.rivals(payment)?;
+        }
+        if folded.was_only_read_back() {
+            others.extend(self.held_for(&folded.row)?);
+        }
+        for other in others {
+            // Not what these tell in turn, which may be this one again.
+            self.fold_alone(other)?;
         }
         Ok(folded)
     }
@@ -485,6 +498,14 @@ impl Directory for Shelf<'_> {
         Ok(found.map(|(since, probes, next)| {
             unknown_there(self.payment, customer, (since, probes, next))
         }))
+    }
+
+    fn read_back(
+        &mut self,
+        customer: &Customer,
+        capture: &Captured,
+    ) -> Result<Option<String>, LedgerError> {
+        self.tx.perhaps_there(self.payment, customer, capture)
     }
 }
 

@@ -185,7 +185,8 @@ impl Tx<'_> {
         };
         let terms = self.terms(&folded.row.source)?;
         let explains = explains_adopted(&folded.book, terms, &folded.standing);
-        let quiet = !shares && !priced && !explains && !folded.wants_more(terms);
+        let told = explains || folded.was_only_read_back();
+        let quiet = !shares && !priced && !told && !folded.wants_more(terms);
         Ok(quiet.then_some(folded))
     }
 

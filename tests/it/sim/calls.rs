@@ -58,8 +58,9 @@ impl Sim {
         }
     }
 
-    /// Where the ledger knows of another source with the same money that some of it
-    /// stands at the destination, none of it is posted for the first time.
+    /// Where the ledger knows that some of another source's payment with the same money
+    /// stands at the destination, be it without the ids that say so, none of it is posted
+    /// for the first time.
     pub(super) async fn watch_the_other(&mut self, begun: &Begun) {
         let Outgoing::Post(new) = &begun.call else {
             return;
@@ -76,7 +77,7 @@ impl Sim {
             };
             let found = self.bench.ledger.payments(filter, 1).await.unwrap();
             let mut found = found.items.into_iter();
-            if let Some(other) = found.find(|it| it.gross.is_some() && it.forwarded != 0) {
+            if let Some(other) = found.find(|it| it.forwarded != 0) {
                 let stands = other.forwarded;
                 self.wrong(format!("{} while {source} has {stands}", named(begun)));
             }

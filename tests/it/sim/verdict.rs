@@ -167,9 +167,9 @@ impl Sim {
         // The lost ledger used a key up, and nothing says so but the refusal.
         let used_up = self.lost && self.far.hides(SOURCES[0], &truth.id);
         let fair = match (self.far.prompt, self.is_robbed(truth)) {
-            // Which of two sources posted it may be known to the lost ledger alone, and what
-            // it knew last may have to be looked at by a person.
-            _ if self.lost && any_held => true,
+            // What the lost ledger knew last may have to be looked at by a person; but
+            // nobody is paid twice.
+            (prompt, _) if self.lost && any_held => held <= truth.gross || !prompt,
             // What it posted behind that key `reconcile` tells, as of any lost correction.
             (true, _) if used_up => exact || told_of || ["failed", "due"].contains(state),
             (true, false) if self.lost => exact || told_of,
