@@ -168,8 +168,8 @@ impl Sim {
         let used_up = self.lost && self.far.hides(SOURCES[0], &truth.id);
         let fair = match (self.far.prompt, self.is_robbed(truth)) {
             // What the lost ledger knew last may have to be looked at by a person; but
-            // nobody is paid twice.
-            (prompt, _) if self.lost && any_held => held <= truth.gross || !prompt,
+            // nobody is paid twice, unless somebody else deleted what took it back.
+            (prompt, robbed) if self.lost && any_held => held <= truth.gross || robbed || !prompt,
             // What it posted behind that key `reconcile` tells, as of any lost correction.
             (true, _) if used_up => exact || told_of || ["failed", "due"].contains(state),
             (true, false) if self.lost => exact || told_of,
