@@ -178,6 +178,14 @@ pub struct Ruling {
     pub adopted: Option<Time>,
 }
 
+impl Ruling {
+    /// Whether a person said "go on in spite of it" at the position of this fingerprint.
+    #[must_use]
+    pub fn accepts(&self, fingerprint: &str) -> bool {
+        self.accepted.as_deref() == Some(fingerprint)
+    }
+}
+
 /// The next call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
@@ -226,9 +234,7 @@ pub fn policy(position: &Position, terms: Terms, ruling: &Ruling) -> Policy {
     let now = position.fingerprint();
     match &ruling.policy {
         Some((policy, made_for)) if *made_for == now => *policy,
-        _ if terms.policy == Policy::Hold && ruling.accepted.as_ref() == Some(&now) => {
-            Policy::Negative
-        }
+        _ if terms.policy == Policy::Hold && ruling.accepts(&now) => Policy::Negative,
         _ => terms.policy,
     }
 }
@@ -378,7 +384,7 @@ fn trouble(position: &Position, rows: &[Row], ruling: &Ruling) -> Option<Step> {
         ));
     }
     match &position.doubt {
-        Some(doubt) if ruling.accepted.as_ref() != Some(&now) => Some(Step::Hold(doubt.sentence())),
+        Some(doubt) if !ruling.accepts(&now) => Some(Step::Hold(doubt.sentence())),
         _ => None,
     }
 }

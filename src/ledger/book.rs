@@ -274,7 +274,7 @@ pub fn explains_adopted(book: &Book, source: &SourceTerms, standing: &Standing) 
 /// Held where another payment is the same money, until a person says otherwise.
 pub(super) fn same_money(book: &Book, position: &Position) -> Option<(State, String)> {
     let other = book.same_money_as.as_ref()?;
-    let accepted = book.ruling.accepted.as_ref() == Some(&position.fingerprint());
+    let accepted = book.ruling.accepts(&position.fingerprint());
     (!accepted).then(|| {
         let reason = format!("the same money as {other}; it must not be counted twice");
         (State::Held, reason)
@@ -384,15 +384,18 @@ fn after_the_plan<D: Directory>(
                 let reason = unattributed(&standing.finding);
                 Some((State::Unattributed, format!("{reason}{asked}")))
             }
-            Some(customer) => match unfit(book, source, standing, &step) {
-                Some(why) => Some((State::Held, why)),
-                None => match perhaps_there(book, standing, customer, directory)? {
+            Some(customer) => {
+                let held = match unfit(book, source, standing, &step) {
+                    None => perhaps_there(book, standing, customer, directory)?,
+                    unfit => unfit,
+                };
+                match held {
                     Some(why) => Some((State::Held, why)),
                     None => directory
                         .blocked(customer)?
                         .map(|why| (State::Unattributed, why)),
-                },
-            },
+                }
+            }
         },
         Step::Delete { .. } => None,
     };
@@ -416,7 +419,7 @@ fn perhaps_there<D: Directory>(
     directory: &mut D,
 ) -> Result<Option<String>, D::Error> {
     let position = &standing.position;
-    let accepted = book.ruling.accepted.as_ref() == Some(&position.fingerprint());
+    let accepted = book.ruling.accepts(&position.fingerprint());
     if accepted || book.rows.iter().any(Row::freezes) {
         return Ok(None);
     }

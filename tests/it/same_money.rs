@@ -10,6 +10,16 @@ use tributary::time::{DAY_MS, HOUR_MS, SECOND_MS};
 use crate::bench::{self, Bench, There};
 use crate::restore::{adopt, later, listed, quarter_of_an_hour};
 
+/// A ledger that two sources pay into, with this policy.
+fn paid_into_by(policy: Policy) -> Bench {
+    let sources = ["stripe", "stripe-2"].map(|name| {
+        let mut source = bench::terms(name);
+        source.terms.policy = policy;
+        source
+    });
+    Bench::with(sources.to_vec())
+}
+
 /// Both of two sources tell of the customer.
 async fn both_know_the_customer(bench: &mut Bench) {
     for source in ["stripe", "stripe-2"] {
@@ -46,20 +56,10 @@ async fn is_the_second_sources(bench: &Bench, there: &There, net: i64) {
 /// one, with nothing to forward, is held as the same.
 #[tokio::test]
 async fn the_same_money_as_an_adopted_sales_is_counted_once() {
-    let sources = ["stripe", "stripe-2"].map(|name| {
-        let mut source = bench::terms(name);
-        source.terms.policy = Policy::Delete;
-        source
-    });
-    let mut bench = Bench::with(sources.to_vec());
+    let mut bench = paid_into_by(Policy::Delete);
     both_know_the_customer(&mut bench).await;
     bench.clock.advance(HOUR_MS);
-    let mut there = There::default();
-    let stands = listed("stripe-2:ch_1", 1000, bench::START);
-    there
-        .rows
-        .insert("stripe-2:ch_1".to_owned(), vec![("acme".to_owned(), 1000)]);
-    adopt(&bench, vec![stands]).await;
+    let mut there = read_back_of(&bench, listed("stripe-2:ch_1", 1000, bench::START)).await;
     bench.clock.advance(HOUR_MS);
     let named = bench::authorised("ch_1", 1000);
     bench.deliver_to("stripe-2", named).await;
@@ -145,12 +145,7 @@ async fn what_stands_there_goes_first_before_its_sale_is_told_again() {
 /// sale is told, and settled; and then both hear of each other.
 #[tokio::test]
 async fn who_was_looked_for_in_vain_hears_of_the_same_money_that_stands_there() {
-    let sources = ["stripe", "stripe-2"].map(|name| {
-        let mut source = bench::terms(name);
-        source.terms.policy = Policy::Delete;
-        source
-    });
-    let mut bench = Bench::with(sources.to_vec());
+    let mut bench = paid_into_by(Policy::Delete);
     let sale = bench::charge("ch_1", 1000, Some("cus_A"));
     let refund = bench::refund("ch_1", "re_1", 100, 3999);
     bench.deliver(sale.clone()).await;
@@ -184,12 +179,7 @@ async fn two_sources() -> Bench {
 #[tokio::test]
 async fn what_may_be_the_same_money_as_what_stands_there_waits_until_that_is_told() {
     for policy in [Policy::Negative, Policy::Replace] {
-        let sources = ["stripe", "stripe-2"].map(|name| {
-            let mut source = bench::terms(name);
-            source.terms.policy = policy;
-            source
-        });
-        let mut bench = Bench::with(sources.to_vec());
+        let mut bench = paid_into_by(policy);
         both_know_the_customer(&mut bench).await;
         bench.clock.advance(HOUR_MS);
         let mut there = read_back_of(&bench, listed("stripe:ch_1", 700, bench::START)).await;
