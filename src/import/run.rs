@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::row::{self, Format, Options, Refused, Rejected};
 use crate::app::App;
-use crate::ledger::rows::{Changes, Chunk, Fate, Feed, RowTold, RowsFrom, RowsTaken};
+use crate::ledger::rows::{Changes, Chunk, Fate, Feed, RowTold, RowsFrom, RowsTaken, StatedRow};
 use crate::ledger::{Ledger, LedgerError};
 
 /// Rows that are handed over at a time: enough that the hand-over costs little,
@@ -112,9 +112,10 @@ pub trait Watch {
     fn came(&mut self, came: &Came);
 }
 
-/// Rows as the reading thread hands them over.
+/// Rows as the reading thread hands them over. Their digest is made by who takes them:
+/// where all are known it is half of the work, and reading the other half.
 struct Drawn {
-    chunk: Chunk,
+    stated: Vec<StatedRow>,
     rejected: Vec<Rejected>,
 }
 
@@ -132,11 +133,11 @@ impl Hand {
     /// The next rows, those aside that could not be read.
     fn draw(&mut self, stop: &AtomicBool) -> Option<Chunk> {
         loop {
-            let chunk = match self.next.take() {
-                Some(chunk) => chunk,
+            let drawn = match self.next.take() {
+                Some(drawn) => drawn,
                 None if stop.load(Ordering::Relaxed) => return None,
                 None => match self.rows.recv_timeout(MOMENT) {
-                    Ok(chunk) => chunk,
+                    Ok(drawn) => drawn,
                     Err(RecvTimeoutError::Timeout) => return None,
                     Err(RecvTimeoutError::Disconnected) => {
                         self.ended = true;
@@ -145,10 +146,9 @@ impl Hand {
                 },
             };
             self.drawn = true;
-            let Drawn { chunk, rejected } = chunk;
-            self.rejected.extend(rejected.into_iter().map(told));
-            if !chunk.rows.is_empty() || self.rejected.len() > CHUNK_ROWS {
-                return Some(chunk);
+            self.rejected.extend(drawn.rejected.into_iter().map(told));
+            if !drawn.stated.is_empty() || self.rejected.len() > CHUNK_ROWS {
+                return Some(Chunk::of(drawn.stated));
             }
         }
     }
@@ -269,8 +269,7 @@ fn read_all<R: Read>(
             let broken = rows.broken().map(str::to_owned);
             *reader.broken.lock().unwrap_or_else(PoisonError::into_inner) = broken;
         }
-        let chunk = Chunk::of(stated);
-        let gone = read > 0 && sender.send(Drawn { chunk, rejected }).is_err();
+        let gone = read > 0 && sender.send(Drawn { stated, rejected }).is_err();
         if gone || ended {
             return;
         }

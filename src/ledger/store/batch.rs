@@ -93,13 +93,18 @@ impl Store {
 
     /// Leaves the file to others, once it was kept as long as it may be.
     async fn leave_to_others(&self, pace: Pace) {
-        let now_ms = || self.shared.clock.read().boot_ms;
         let since_ms = self.left_at_ms.load(Ordering::Relaxed);
-        if self.shared.serving || now_ms() - since_ms < pace.longest_ms {
+        if self.shared.serving || self.shared.clock.read().boot_ms - since_ms < pace.longest_ms {
             return;
         }
         tokio::time::sleep(Duration::from_millis(LEFT_TO_OTHERS_MS)).await;
-        self.left_at_ms.store(now_ms(), Ordering::Relaxed);
+        self.others_had_it();
+    }
+
+    /// From now on it counts how long the file is kept.
+    fn others_had_it(&self) {
+        let now_ms = self.shared.clock.read().boot_ms;
+        self.left_at_ms.store(now_ms, Ordering::Relaxed);
     }
 
     /// As [`crate::ledger::Ledger::prepare_for_rows`].
@@ -107,6 +112,7 @@ impl Store {
         if self.shared.serving {
             return Ok(());
         }
+        self.others_had_it();
         self.write(|tx| tx.work_on_much(CACHE_KIB, CHECKPOINT_PAGES))
             .await
     }
