@@ -4,13 +4,14 @@
 //! and writes the answer down, in one transaction. Both stores use the same
 //! function, so a payment cannot stand in two places. It calls nothing.
 
+use super::reason;
 pub use super::state::{STATES, State};
 use crate::destination::{self, NewTransaction};
-use crate::lookup::{self, Ask, CameTo, Finding, Known, Rule};
+use crate::lookup::{self, Ask, Finding, Known, Rule};
 use crate::money::Minor;
 use crate::movement::Fact;
 use crate::plan::{self, Customer, Policy, Row, RowState, Ruling, Step, Terms};
-use crate::position::{self, Captured, Position, Unfinished};
+use crate::position::{self, Captured, Position};
 use crate::time::Time;
 
 /// What a source's configuration means for its payments.
@@ -210,10 +211,10 @@ fn before_the_plan(
                           restored, and no provider has told this ledger of it yet";
             return Some((State::Waiting, reason.to_owned()));
         }
-        return same_money(book, position).filter(|_| settled);
+        return reason::same_money(book, position).filter(|_| settled);
     }
     if let Some(matches) = book.reference_matches {
-        return Some(unresolved(book, matches));
+        return Some(reason::unresolved(book, matches));
     }
     if book.live.is_some_and(|live| live != source.live) {
         let modes = ["test", "live"].map(str::to_owned);
@@ -228,7 +229,7 @@ fn before_the_plan(
         return Some((State::Ignored, reason));
     }
     let Some(capture) = &position.capture else {
-        return Some(without_capture(book, position));
+        return Some(reason::without_capture(book, position));
     };
     if capture.gross == 0 {
         return Some((State::Ignored, "the amount is zero".to_owned()));
@@ -237,7 +238,7 @@ fn before_the_plan(
         && capture.at < from
         && !book.ruling.released
     {
-        return Some((State::Ignored, before_the_start(position, from)));
+        return Some((State::Ignored, reason::before_the_start(position, from)));
     }
     if book.ruling.history {
         let reason = "history only: an import recorded it with --no-forward; release forwards it";
@@ -246,7 +247,7 @@ fn before_the_plan(
     if book.ruling.skipped.as_ref() == Some(&position.fingerprint()) {
         return Some((State::Ignored, "skipped by a person".to_owned()));
     }
-    same_money(book, position)
+    reason::same_money(book, position)
 }
 
 /// How far the destination may have rounded a `created_at`, in milliseconds.
@@ -271,81 +272,6 @@ pub fn explains_adopted(book: &Book, source: &SourceTerms, standing: &Standing) 
     settles(&standing.position) || earlier.iter().any(settles)
 }
 
-/// Held where another payment is the same money, until a person says otherwise.
-pub(super) fn same_money(book: &Book, position: &Position) -> Option<(State, String)> {
-    let other = book.same_money_as.as_ref()?;
-    let accepted = book.ruling.accepts(&position.fingerprint());
-    (!accepted).then(|| {
-        let reason = format!("the same money as {other}; it must not be counted twice");
-        (State::Held, reason)
-    })
-}
-
-fn unresolved(book: &Book, matches: usize) -> (State, String) {
-    match (matches, &book.asked) {
-        (0, Some((_, asked))) if book.facts.is_empty() => (State::Waiting, asked.clone()),
-        (0, Some((_, asked))) => (
-            State::Waiting,
-            format!("money went back, and it is not known of which payment; {asked}"),
-        ),
-        (0, None) => (
-            State::Waiting,
-            "money went back, and the payment that it names is not known here yet; \
-             a cancelled authorization also sends such a reversal"
-                .to_owned(),
-        ),
-        (many, _) => (
-            State::Held,
-            format!(
-                "money went back, and {many} payments carry the id that it names; attach it to one"
-            ),
-        ),
-    }
-}
-
-fn without_capture(book: &Book, position: &Position) -> (State, String) {
-    let asked = book.asked.as_ref().map(|(_, asked)| asked.clone());
-    if let Some(unsaid) = book.unpriced.first() {
-        let asked = asked.map_or(String::new(), |asked| format!("; {asked}"));
-        let (kind, id) = (&unsaid.link_kind, &unsaid.id);
-        let wants = match &unsaid.taken_by {
-            None => format!("it goes on once the {kind} {id} is linked with its amount"),
-            Some(other) => format!(
-                "the amount of the {kind} {id} was counted for {other}, and it is not counted twice"
-            ),
-        };
-        let reason = format!("the provider says that it was paid and not how much; {wants}{asked}");
-        return (State::Waiting, reason);
-    }
-    match position.unfinished {
-        None if asked.is_some() => (State::Waiting, asked.unwrap_or_default()),
-        Some(Unfinished::Failed) => (State::Ignored, "the payment failed".to_owned()),
-        Some(Unfinished::Pending) => (
-            State::Waiting,
-            "authorised but not captured: no money has moved yet".to_owned(),
-        ),
-        None if position.newest_reversal.is_none() => (
-            State::Waiting,
-            "the provider named it; no money has been reported yet".to_owned(),
-        ),
-        None => (
-            State::Waiting,
-            "money went back, and the payment itself has not been reported yet".to_owned(),
-        ),
-    }
-}
-
-fn before_the_start(position: &Position, from: Time) -> String {
-    match (position.reversed(), &position.capture) {
-        (Some(reversed), Some(capture)) if reversed > 0 => format!(
-            "paid before forward_from ({from}), and {} of it went back since: \
-             if it was forwarded by another system, ask the destination for a clawback",
-            capture.currency.show(reversed)
-        ),
-        _ => format!("paid before forward_from ({from}); recorded, not forwarded"),
-    }
-}
-
 fn after_the_plan<D: Directory>(
     book: &Book,
     source: &SourceTerms,
@@ -365,7 +291,7 @@ fn after_the_plan<D: Directory>(
             let reason = "skipped by a person; what the destination holds was left as it is";
             return Ok((State::Ignored, Some(reason.to_owned()), step));
         }
-        Step::Nothing => return Ok((State::Settled, settled(standing, book), step)),
+        Step::Nothing => return Ok((State::Settled, reason::settled(standing, book), step)),
         Step::Hold(reason) => {
             let asked = book.asked.as_ref().filter(|(open, _)| *open);
             let reason = match asked {
@@ -380,13 +306,13 @@ fn after_the_plan<D: Directory>(
         }
         Step::Post { .. } => match customer {
             None => {
-                let asked = asked(source, &standing.finding, directory)?;
-                let reason = unattributed(&standing.finding);
+                let asked = reason::asked(source, &standing.finding, directory)?;
+                let reason = reason::unattributed(&standing.finding);
                 Some((State::Unattributed, format!("{reason}{asked}")))
             }
             Some(customer) => {
                 let held = match unfit(book, source, standing, &step) {
-                    None => perhaps_there(book, standing, customer, directory)?,
+                    None => reason::perhaps_there(book, standing, customer, directory)?,
                     unfit => unfit,
                 };
                 match held {
@@ -408,32 +334,6 @@ fn after_the_plan<D: Directory>(
         }
         _ => Ok((State::Due, None, step)),
     }
-}
-
-/// Why a first post waits for what was read back into a restored ledger, until a person
-/// says otherwise: the ids by which two sources name one money may have been lost.
-fn perhaps_there<D: Directory>(
-    book: &Book,
-    standing: &Standing,
-    customer: &Customer,
-    directory: &mut D,
-) -> Result<Option<String>, D::Error> {
-    let position = &standing.position;
-    let accepted = book.ruling.accepts(&position.fingerprint());
-    if accepted || book.rows.iter().any(Row::freezes) {
-        return Ok(None);
-    }
-    let Some(capture) = &position.capture else {
-        return Ok(None);
-    };
-    let found = directory.read_back(customer, capture)?;
-    Ok(found.map(|other| {
-        format!(
-            "it may be the same money as {other}, which the destination holds from before this \
-             ledger was restored and which no provider has told this ledger of yet; it goes on \
-             once that is told, or released by a person"
-        )
-    }))
 }
 
 /// Why the destination's documented limits would refuse a planned post.
@@ -483,15 +383,6 @@ pub fn transaction(
     })
 }
 
-/// A settled payment needs no reason, unless nothing was ever sent for it.
-fn settled(standing: &Standing, book: &Book) -> Option<String> {
-    let nothing_sent = !book.rows.iter().any(Row::freezes);
-    nothing_sent.then(|| match standing.position.net() {
-        Some(0) => "all of it went back before it was forwarded".to_owned(),
-        _ => "by the policy \"delete\" a payment with a refund is not forwarded".to_owned(),
-    })
-}
-
 /// A step in one word, to tell whether a failed step is still the next one.
 #[must_use]
 pub fn word(step: &Step) -> String {
@@ -502,42 +393,6 @@ pub fn word(step: &Step) -> String {
         Step::Hold(_) => "hold".to_owned(),
         Step::Nothing => "nothing".to_owned(),
     }
-}
-
-/// What the provider is asked about the ids that no link names.
-fn asked<D: Directory>(
-    source: &SourceTerms,
-    finding: &Finding,
-    directory: &mut D,
-) -> Result<String, D::Error> {
-    let mut told = String::new();
-    for (rule, tried) in source.rules.iter().zip(&finding.tried) {
-        let unlinked = tried
-            .saw
-            .as_deref()
-            .filter(|_| tried.came_to == CameTo::NotLinked);
-        if let Some((kind, id)) = unlinked.and_then(|saw| rule.asks_link(saw))
-            && let Some(sentence) = directory.asked(kind, &id)?
-        {
-            told.push_str(&format!(" Meanwhile {sentence}."));
-        }
-    }
-    Ok(told)
-}
-
-/// Why no rule named a customer, rule by rule.
-fn unattributed(finding: &Finding) -> String {
-    if finding.tried.is_empty() {
-        return "no customer key: the source has no lookup rules".to_owned();
-    }
-    let came = |to: CameTo| finding.tried.iter().any(|tried| tried.came_to == to);
-    let rules: Vec<String> = finding.tried.iter().map(lookup::Tried::sentence).collect();
-    let hint = match (came(CameTo::NotLinked), came(CameTo::NotMirrored)) {
-        (true, _) => " It goes on by itself once the link arrives.",
-        (false, true) => " It goes on by itself once the destination lists the customer.",
-        (false, false) => "",
-    };
-    format!("no customer key. {}.{hint}", rules.join("; "))
 }
 
 /// The effective policy, for showing.

@@ -25,6 +25,7 @@ mod packing;
 mod people;
 mod postgres;
 mod reads;
+mod reason;
 mod revenue;
 pub mod rows;
 mod sql;

@@ -2,7 +2,8 @@
 //!
 //! It is pure, like the fold, and adds nothing up.
 
-use super::book::{Book, SourceTerms, State, same_money};
+use super::book::{Book, SourceTerms, State};
+use super::reason::same_money;
 use crate::plan::Row;
 use crate::position::Position;
 

@@ -3,8 +3,8 @@
 
 use tokio::sync::oneshot;
 
+use super::arrival::Arrival;
 use super::is_fault;
-use super::record::Arrival;
 use super::tx::Tx;
 use crate::ledger::{LedgerError, Recorded};
 

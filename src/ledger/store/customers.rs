@@ -7,8 +7,9 @@
 use crate::ledger::sql::params;
 
 use super::begin::{LOOKS_MOST, REPORT_MS};
+use super::payment::PaymentRow;
 use super::stand::CALL;
-use super::tx::{PaymentRow, Tx, by_word, read_customer};
+use super::tx::{Tx, by_word, read_customer};
 use super::{LedgerError, Store};
 use crate::ledger::{Begun, Binding, Bound};
 use crate::plan::{Customer, CustomerBy};

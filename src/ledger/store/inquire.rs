@@ -8,9 +8,11 @@ use std::collections::BTreeSet;
 
 use crate::ledger::sql::{Row as SqlRow, params};
 
-use super::record::{Arrival, Origin, Place};
+use super::arrival::Arrival;
+use super::payment::PaymentRow;
+use super::record::{Origin, Place};
 use super::stand::Folded;
-use super::tx::{PaymentRow, Tx};
+use super::tx::Tx;
 use super::{LedgerError, Store};
 use crate::ledger::book::{SourceTerms, State};
 use crate::ledger::texts::keepable;

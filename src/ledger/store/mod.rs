@@ -8,6 +8,7 @@
 //! connections: every statement belongs to a verb.
 
 mod adopt;
+mod arrival;
 mod batch;
 mod begin;
 mod bodies;
@@ -32,6 +33,7 @@ mod mirrored;
 mod moving;
 mod newcomers;
 mod opening;
+mod payment;
 mod people;
 mod presence;
 mod presume;
@@ -51,6 +53,7 @@ mod search;
 mod segment;
 mod settle;
 mod sheet;
+mod shelf;
 mod stand;
 mod story;
 mod strangers;

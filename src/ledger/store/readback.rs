@@ -7,9 +7,10 @@
 use crate::destination;
 use crate::ledger::sql::{params, unexpected};
 
+use super::payment::PaymentRow;
 use super::settle::FIRST_READ_BACK_MS;
 use super::stand::{CALL, READ_BACK};
-use super::tx::{PaymentRow, Tx, from_word};
+use super::tx::{Tx, from_word};
 use super::{LedgerError, Store};
 use crate::ledger::{Claim, ReadBack, Seen, Settled, Unknown};
 use crate::money::{Currency, Minor};

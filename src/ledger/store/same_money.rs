@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use crate::ledger::sql::params;
 
 use super::LedgerError;
-use super::tx::{PaymentRow, Tx, by_word};
+use super::payment::PaymentRow;
+use super::tx::{Tx, by_word};
 use crate::movement::Alias;
 use crate::plan::{Customer, Row};
 use crate::position::Captured;

@@ -5,8 +5,9 @@
 
 use crate::ledger::sql::params;
 
+use super::payment::{PaymentRow, payment_by_row};
 use super::stand::{CALL, READ_BACK};
-use super::tx::{PaymentRow, Tx, payment_by_row};
+use super::tx::Tx;
 use super::{LedgerError, Store};
 use crate::destination::{self, Outcome};
 use crate::ledger::book::{self, State};

@@ -10,16 +10,17 @@ use crate::ledger::sql::{Row as SqlRow, params, unexpected};
 use super::inquire::ASKED;
 use super::insert::kinds::{Int, Text};
 use super::insert::{Insert, Values, values};
+use super::payment::{PaymentRow, payment_by_row};
 use super::references::payments_with_alias;
-use super::tx::{PaymentRow, Tx, by_word, from_word, payment_by_row, read_customer};
+use super::shelf::Shelf;
+use super::tx::{Tx, by_word, from_word, read_customer};
 use super::unpriced::{PRICED, UNPRICED};
 use crate::ledger::LedgerError;
-use crate::ledger::book::{self, Book, Directory, Failure, SourceTerms, Standing, State};
-use crate::lookup::{Ask, Known};
+use crate::ledger::book::{self, Book, Failure, SourceTerms, Standing, State};
 use crate::money::Minor;
 use crate::movement::Fact;
 use crate::plan::{Customer, Row, RowState, Ruling, Step};
-use crate::position::{Captured, Doubt};
+use crate::position::Doubt;
 use crate::time::Time;
 
 /// Nobody's turn, a call's turn, a read-back's turn: the words of `payments.turn`.
@@ -440,75 +441,6 @@ pub(super) fn read_fact(row: &SqlRow<'_>) -> Result<Fact, LedgerError> {
     })
 }
 
-/// What the fold asks the ledger for, in this payment's scope.
-struct Shelf<'t> {
-    tx: &'t Tx<'t>,
-    payment: &'t PaymentRow,
-}
-
-impl Directory for Shelf<'_> {
-    type Error = LedgerError;
-
-    fn link(&mut self, kind: &str, external_id: &str) -> Result<Option<String>, LedgerError> {
-        // The word of a person or of the API stands under the empty scope, which
-        // sorts first.
-        let found = self.tx.one(
-            "SELECT customer FROM links
-             WHERE external_id = ?1 AND kind = ?2 AND source = ?3 AND scope IN ('', ?4)
-             ORDER BY scope LIMIT 1",
-            params![
-                external_id,
-                kind,
-                self.payment.source_row,
-                self.payment.scope
-            ],
-            |row| row.get::<_, Option<String>>(0),
-        )?;
-        Ok(found.flatten())
-    }
-
-    fn mirrored(&mut self, ask: Ask<'_>) -> Result<Known, LedgerError> {
-        self.tx.mirrored(self.tx.terms(&self.payment.source)?, ask)
-    }
-
-    fn asked(&mut self, kind: &str, external_id: &str) -> Result<Option<String>, LedgerError> {
-        let place = (self.payment.source_row, self.payment.scope.as_str());
-        self.tx
-            .asked_for_link(&self.payment.source, place, (kind, external_id))
-    }
-
-    fn blocked(&mut self, customer: &Customer) -> Result<Option<String>, LedgerError> {
-        let found = self.tx.one(
-            "SELECT unknown_since, probes, next_probe_at FROM customers
-             WHERE destination = ?1 AND customer = ?2 AND customer_by = ?3
-                   AND unknown_since IS NOT NULL",
-            params![
-                self.payment.destination,
-                customer.value,
-                by_word(customer.by)
-            ],
-            |row| {
-                Ok((
-                    row.get::<_, i64>(0)?,
-                    row.get::<_, i64>(1)?,
-                    row.get::<_, Option<i64>>(2)?,
-                ))
-            },
-        )?;
-        Ok(found.map(|(since, probes, next)| {
-            unknown_there(self.payment, customer, (since, probes, next))
-        }))
-    }
-
-    fn read_back(
-        &mut self,
-        customer: &Customer,
-        capture: &Captured,
-    ) -> Result<Option<String>, LedgerError> {
-        self.tx.perhaps_there(self.payment, customer, capture)
-    }
-}
-
 /// Whether others with the same money may stand otherwise by now, who were folded before:
 /// who goes first is decided anew when its money is told, and when what a lost ledger may
 /// have posted of it is looked for in vain.
@@ -517,25 +449,4 @@ fn concerns_rivals(folded: &Folded) -> bool {
     let first = folded.row.booked.is_none() && folded.standing.position.gross() > Some(0);
     let in_vain = !rows.is_empty() && !rows.iter().any(Row::freezes);
     first || in_vain
-}
-
-fn unknown_there(
-    payment: &PaymentRow,
-    customer: &Customer,
-    (since, probes, next): (i64, i64, Option<i64>),
-) -> String {
-    let asked = if probes == 1 {
-        "once".to_owned()
-    } else {
-        format!("{probes} times")
-    };
-    let again = next.map_or(String::new(), |at| {
-        format!("; it is asked again at {}", Time(at))
-    });
-    format!(
-        "the destination \"{}\" does not know the customer {} (asked {asked}, first at {}){again}",
-        payment.destination,
-        crate::lookup::mask_email(&customer.value),
-        Time(since),
-    )
 }

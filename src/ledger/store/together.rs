@@ -11,9 +11,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::LedgerError;
+use super::arrival::{Arrival, DELIVERIES};
 use super::insert::enough;
 use super::newcomers::{Money, Newcomer, Newcomers, Said, about_one};
-use super::record::{Arrival, DELIVERIES, FACTS, LIVE, Origin, Place};
+use super::record::{FACTS, LIVE, Origin, Place};
 use super::stand::Folded;
 use super::strangers::{Acquaintance, Ids};
 use super::tx::Tx;

@@ -15,9 +15,9 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
+use super::arrival::Arrival;
 use super::command::{Answer, Command, Fate, Run, Sort, Waiting, Work, again, answer, told};
 use super::home::{Home, Link};
-use super::record::Arrival;
 use super::tx::{Conn, Tx};
 use super::{Shared, is_fault, lock, schema};
 use crate::ledger::sqlite::checkpoint::Checkpoints;
