@@ -1,8 +1,11 @@
-//! What a comparison of the ledger with the destination's own list is handed
-//! and finds. Nothing here lists or decides; the store compares.
+//! Comparing the ledger with the destination's own list, and taking that list in: the
+//! verbs, what they are handed and what they find. Nothing here lists or decides; the
+//! store compares.
 
 use serde::Serialize;
 
+use super::{Ledger, LedgerError};
+use crate::destination;
 use crate::money::{Currency, Minor};
 use crate::time::Time;
 
@@ -88,4 +91,95 @@ pub struct Unlisted {
     pub differences: Vec<Difference>,
     /// Where the next page starts; `None` at the end.
     pub next: Option<(i64, u32)>,
+}
+
+impl Ledger {
+    /// Begins to compare what is at the destination from `since` on.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn begin_comparison(
+        &self,
+        destination: &str,
+        since: Time,
+    ) -> Result<Comparison, LedgerError> {
+        self.store().begin_comparison(destination, since).await
+    }
+
+    /// Compares one page of the destination's own list with what the ledger
+    /// believes, and notes that its rows were seen.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn compare(
+        &self,
+        comparison: Comparison,
+        rows: Vec<destination::Row>,
+    ) -> Result<Vec<Difference>, LedgerError> {
+        self.store().compare(comparison, rows).await
+    }
+
+    /// A page of transactions that the ledger believes live and that no page of
+    /// a complete list showed.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn unlisted(
+        &self,
+        comparison: Comparison,
+        after: Option<(i64, u32)>,
+    ) -> Result<Unlisted, LedgerError> {
+        self.store().unlisted(comparison, after).await
+    }
+
+    /// Writes down what the destination holds where it differs, and answers how
+    /// many transactions that were. Nothing is posted again by this: what is
+    /// missing is held for a person.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn correct(&self, differences: Vec<Difference>) -> Result<usize, LedgerError> {
+        self.store().correct(differences).await
+    }
+
+    /// Closes `destination` until [`Ledger::end_adoption`], however this process
+    /// ends, and writes down until when a lost ledger may have called it.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn begin_adoption(&self, destination: &str) -> Result<(), LedgerError> {
+        self.store().begin_adoption(destination).await
+    }
+
+    /// Takes one page of the destination's list in, and answers where it differed.
+    ///
+    /// # Errors
+    /// [`LedgerError::Refused`] for a row that cannot be taken in.
+    pub async fn adopt(
+        &self,
+        comparison: Comparison,
+        rows: Vec<destination::Row>,
+    ) -> Result<Vec<Difference>, LedgerError> {
+        self.store().adopt(comparison, rows).await
+    }
+
+    /// Takes in that transactions are not there any more; see [`Ledger::unlisted`].
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn adopt_unlisted(
+        &self,
+        comparison: Comparison,
+        differences: Vec<Difference>,
+    ) -> Result<(), LedgerError> {
+        self.store().adopt_unlisted(comparison, differences).await
+    }
+
+    /// Opens the destination again: its list was taken in to the end.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn end_adoption(&self, comparison: Comparison) -> Result<(), LedgerError> {
+        self.store().end_adoption(comparison).await
+    }
 }

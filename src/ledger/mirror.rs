@@ -1,10 +1,11 @@
-//! What the mirror's verbs take and answer: how far the destination's lists of
+//! The mirror's verbs, and what they take and answer: how far the destination's lists of
 //! customers, rewards and partners were read.
 //!
 //! A *read* goes through one list page by page, from its beginning or from what is
 //! new; where it is stands in the ledger, so that what a crash cut off goes on. Only
 //! a read of all there is says what is not there any more.
 
+use super::{Ledger, LedgerError};
 use crate::destination::{List, Outcome, RosterRows};
 use crate::money::Currency;
 use crate::time::{DAY_MS, MINUTE_MS, Time};
@@ -132,6 +133,57 @@ pub fn is_commission(status: Option<&str>, archived: bool) -> bool {
 #[must_use]
 pub fn is_older(came: Option<Time>, kept: Option<Time>) -> bool {
     kept.zip(came).is_some_and(|(kept, came)| kept > came)
+}
+
+impl Ledger {
+    /// Begins to read the lists of `destination` that are not being read; what was
+    /// cut off goes on where it was.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn mirror_begin(&self, destination: &str, extent: Extent) -> Result<(), LedgerError> {
+        self.store().mirror_begin(destination, extent).await
+    }
+
+    /// What is next to do to mirror `destination`; nothing where all was read.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn mirror_next(&self, destination: &str) -> Result<Option<MirrorTurn>, LedgerError> {
+        self.store().mirror_next(destination).await
+    }
+
+    /// Takes a page of a list in. Payments that waited for a customer on it go on.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn mirror_take(&self, page: MirrorPage) -> Result<MirrorTaken, LedgerError> {
+        self.store().mirror_take(page).await
+    }
+
+    /// Writes some of what a complete list did not show down as gone.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn mirror_sweep(&self, read: MirrorRead) -> Result<MirrorTaken, LedgerError> {
+        self.store().mirror_sweep(read).await
+    }
+
+    /// Writes down why a page did not come.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn mirror_failed(&self, failure: MirrorFailure) -> Result<(), LedgerError> {
+        self.store().mirror_failed(failure).await
+    }
+
+    /// How far the lists of `destination` were read.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn mirror_figures(&self, destination: &str) -> Result<MirrorFigures, LedgerError> {
+        self.store().mirror_figures(destination).await
+    }
 }
 
 #[cfg(test)]
