@@ -12,26 +12,45 @@ use crate::ledger::Trends;
 use crate::money::{Currency, Minor};
 use crate::report::By;
 
-/// The nets of somebody in one currency: of the day that is being read, and of those
-/// before it, most of them in order.
-#[derive(Clone, Default)]
-struct Nets {
-    today: Option<Minor>,
-    before: Vec<(Day, Minor)>,
+/// The nets of somebody on the days that were read, most of them in order.
+type Nets = Vec<(Day, Minor)>;
+
+/// A day that was read in parts has several nets.
+fn by_day(mut nets: Nets) -> BTreeMap<Day, Minor> {
+    nets.sort_by_key(|(day, _)| *day);
+    nets.dedup_by(|(day, net), (before, sum)| {
+        let same = day == before;
+        if same {
+            *sum += *net;
+        }
+        same
+    });
+    nets.into_iter().collect()
 }
 
-impl Nets {
-    /// A day that was read in parts has several nets.
-    fn days(mut self) -> BTreeMap<Day, Minor> {
-        self.before.sort_by_key(|(day, _)| *day);
-        self.before.dedup_by(|(day, net), (before, sum)| {
-            let same = day == before;
-            if same {
-                *sum += *net;
-            }
-            same
-        });
-        self.before.into_iter().collect()
+/// How the money of one currency goes, by the places of whose it is.
+#[derive(Clone)]
+struct Flow {
+    currency: Currency,
+    /// The nets of the day that is being read.
+    today: Vec<Option<Minor>>,
+    before: Vec<Nets>,
+}
+
+impl Flow {
+    fn of(currency: Currency) -> Flow {
+        Flow {
+            currency,
+            today: Vec::new(),
+            before: Vec::new(),
+        }
+    }
+
+    fn end_day(&mut self, day: Day) {
+        self.before.resize_with(self.today.len(), Nets::default);
+        for (today, before) in self.today.iter_mut().zip(&mut self.before) {
+            before.extend(today.take().map(|net| (day, net)));
+        }
     }
 }
 
@@ -42,8 +61,9 @@ struct Course {
     /// Whose partner is looked up next, of those who have no number in the ledger.
     stranger: u32,
     day: i64,
-    /// Of each currency, by the places of whose it is.
-    nets: Vec<(Currency, Vec<Nets>)>,
+    flows: Vec<Flow>,
+    /// The flow that was added to last, because most additions are to the same.
+    last: usize,
 }
 
 impl Course {
@@ -52,44 +72,46 @@ impl Course {
             whose,
             stranger: strangers.next(),
             day: 0,
-            nets: Vec::new(),
+            flows: Vec::new(),
+            last: 0,
         }
     }
 
+    /// Adds a day of a customer, also where it is nobody's who is asked for: to add to a
+    /// place that is never told costs less than to tell them apart.
     fn take(&mut self, (day, part, number, row): Step<'_>) -> Result<(), LedgerError> {
         let place = self.whose.at(number);
-        if place == 0 {
-            return Ok(());
-        }
         if day != self.day {
             self.end_day()?;
             self.day = day;
         }
-        let found = self.nets.iter().position(|it| it.0 == part.currency);
-        let at = found.unwrap_or(self.nets.len());
-        if found.is_none() {
-            self.nets.push((part.currency, Vec::new()));
-        }
-        if let Some((_, nets)) = self.nets.get_mut(at) {
-            if nets.len() <= place {
-                nets.resize_with(self.whose.keys.len(), Nets::default);
+        let currency = part.currency;
+        if self.flows.get(self.last).map(|it| it.currency) != Some(currency) {
+            let found = self.flows.iter().position(|it| it.currency == currency);
+            self.last = found.unwrap_or(self.flows.len());
+            if found.is_none() {
+                self.flows.push(Flow::of(currency));
             }
-            if let Some(slot) = nets.get_mut(place) {
-                *slot.today.get_or_insert(0) += row.gross - row.reversed;
+        }
+        if let Some(flow) = self.flows.get_mut(self.last) {
+            if flow.today.len() <= place {
+                flow.today.resize(self.whose.keys.len(), None);
+            }
+            if let Some(slot) = flow.today.get_mut(place) {
+                let net = row.gross.saturating_sub(row.reversed);
+                *slot = Some(slot.unwrap_or(0).saturating_add(net));
             }
         }
         Ok(())
     }
 
     fn end_day(&mut self) -> Result<(), LedgerError> {
-        if self.nets.is_empty() {
+        if self.flows.is_empty() {
             return Ok(());
         }
         let day = days::day(self.day)?;
-        for nets in self.nets.iter_mut().flat_map(|(_, nets)| nets) {
-            if let Some(net) = nets.today.take() {
-                nets.before.push((day, net));
-            }
+        for flow in &mut self.flows {
+            flow.end_day(day);
         }
         Ok(())
     }
@@ -97,10 +119,13 @@ impl Course {
     fn end(mut self) -> Result<Trends, LedgerError> {
         self.end_day()?;
         let mut trends = Trends::new();
-        for (currency, nets) in self.nets {
-            for (key, nets) in self.whose.keys.iter().zip(nets) {
-                if let Some(key) = key.as_ref().filter(|_| !nets.before.is_empty()) {
-                    trends.insert((key.clone(), currency), nets.days());
+        for Flow {
+            currency, before, ..
+        } in self.flows
+        {
+            for (key, nets) in self.whose.keys.iter().zip(before) {
+                if let Some(key) = key.as_ref().filter(|_| !nets.is_empty()) {
+                    trends.insert((key.clone(), currency), by_day(nets));
                 }
             }
         }
@@ -201,10 +226,7 @@ mod tests {
     fn a_day_that_comes_in_parts_is_one() {
         let day = |number| Day::from_number(number).unwrap();
         let (first, second) = (day(20_260_601), day(20_260_602));
-        let nets = Nets {
-            today: None,
-            before: vec![(first, 5), (second, -1), (first, 2), (second, 0)],
-        };
-        assert_eq!(nets.days(), BTreeMap::from([(first, 7), (second, -1)]));
+        let nets = vec![(first, 5), (second, -1), (first, 2), (second, 0)];
+        assert_eq!(by_day(nets), BTreeMap::from([(first, 7), (second, -1)]));
     }
 }
