@@ -22,6 +22,7 @@ mod copy;
 mod customers;
 mod days;
 mod export;
+mod few;
 mod home;
 mod imports;
 mod inquire;

@@ -6,6 +6,7 @@
 //! hardly any has, and what is ignored has columns of its own.
 
 use super::condense::Step;
+use super::few::Few;
 use super::segment::Part;
 use crate::money::{Currency, Minor};
 use crate::report::{Basis, Sums};
@@ -49,9 +50,7 @@ type Column = Vec<Block>;
 /// What every customer comes to.
 #[derive(Default)]
 pub(super) struct Sheet {
-    columns: Vec<(Part, Column)>,
-    /// The column that was added to last, because most additions are to the same.
-    last: usize,
+    columns: Few<Part, Column>,
 }
 
 impl Sheet {
@@ -89,14 +88,7 @@ impl Sheet {
 
     #[inline]
     fn place(&mut self, part: Part, number: u32) -> Option<(&mut Block, usize)> {
-        if self.columns.get(self.last).map(|it| it.0) != Some(part) {
-            let found = self.columns.iter().position(|it| it.0 == part);
-            self.last = found.unwrap_or(self.columns.len());
-            if found.is_none() {
-                self.columns.push((part, Vec::new()));
-            }
-        }
-        let (_, column) = self.columns.get_mut(self.last)?;
+        let column = self.columns.at(part)?;
         let number = usize::try_from(number).ok()?;
         let (block, at) = (number / BLOCK, number % BLOCK);
         if block >= column.len() {
@@ -112,7 +104,8 @@ impl Sheet {
     /// What a customer comes to in a currency; zeros where there is nothing.
     fn sums(&self, currency: Currency, number: usize) -> Sums {
         let mut sums = Sums::default();
-        for (part, column) in self.columns.iter().filter(|it| it.0.currency == currency) {
+        let columns = self.columns.all.iter();
+        for (part, column) in columns.filter(|it| it.0.currency == currency) {
             let Some(block) = column.get(number / BLOCK) else {
                 continue;
             };
@@ -134,7 +127,7 @@ impl Sheet {
     }
 
     fn currencies(&self) -> impl Iterator<Item = Currency> {
-        let mut all: Vec<Currency> = self.columns.iter().map(|it| it.0.currency).collect();
+        let mut all: Vec<Currency> = self.columns.all.iter().map(|it| it.0.currency).collect();
         all.sort_unstable();
         all.dedup();
         all.into_iter()
@@ -143,7 +136,7 @@ impl Sheet {
     /// Whoever has any sums, currency by currency.
     pub(super) fn all(&self) -> impl Iterator<Item = (Currency, u32, Sums)> {
         self.currencies().flat_map(move |currency| {
-            let columns = self.columns.iter();
+            let columns = self.columns.all.iter();
             let columns = columns.filter(move |it| it.0.currency == currency);
             let blocks = columns.map(|it| it.1.len()).max().unwrap_or(0);
             let sums = (0..blocks * BLOCK).map(move |number| self.sums(currency, number));

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::condense::{Step, Strangers};
+use super::few::Few;
 use super::tally::Partners;
 use super::tx::Tx;
 use super::{LedgerError, Store, days};
@@ -29,23 +30,14 @@ fn by_day(mut nets: Nets) -> BTreeMap<Day, Minor> {
 }
 
 /// How the money of one currency goes, by the places of whose it is.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Flow {
-    currency: Currency,
     /// The nets of the day that is being read.
     today: Vec<Option<Minor>>,
     before: Vec<Nets>,
 }
 
 impl Flow {
-    fn of(currency: Currency) -> Flow {
-        Flow {
-            currency,
-            today: Vec::new(),
-            before: Vec::new(),
-        }
-    }
-
     fn end_day(&mut self, day: Day) {
         self.before.resize_with(self.today.len(), Nets::default);
         for (today, before) in self.today.iter_mut().zip(&mut self.before) {
@@ -61,9 +53,7 @@ struct Course {
     /// Whose partner is looked up next, of those who have no number in the ledger.
     stranger: u32,
     day: i64,
-    flows: Vec<Flow>,
-    /// The flow that was added to last, because most additions are to the same.
-    last: usize,
+    flows: Few<Currency, Flow>,
 }
 
 impl Course {
@@ -72,8 +62,7 @@ impl Course {
             whose,
             stranger: strangers.next(),
             day: 0,
-            flows: Vec::new(),
-            last: 0,
+            flows: Few::default(),
         }
     }
 
@@ -85,15 +74,7 @@ impl Course {
             self.end_day()?;
             self.day = day;
         }
-        let currency = part.currency;
-        if self.flows.get(self.last).map(|it| it.currency) != Some(currency) {
-            let found = self.flows.iter().position(|it| it.currency == currency);
-            self.last = found.unwrap_or(self.flows.len());
-            if found.is_none() {
-                self.flows.push(Flow::of(currency));
-            }
-        }
-        if let Some(flow) = self.flows.get_mut(self.last) {
+        if let Some(flow) = self.flows.at(part.currency) {
             if flow.today.len() <= place {
                 flow.today.resize(self.whose.keys.len(), None);
             }
@@ -106,11 +87,11 @@ impl Course {
     }
 
     fn end_day(&mut self) -> Result<(), LedgerError> {
-        if self.flows.is_empty() {
+        if self.flows.all.is_empty() {
             return Ok(());
         }
         let day = days::day(self.day)?;
-        for flow in &mut self.flows {
+        for (_, flow) in &mut self.flows.all {
             flow.end_day(day);
         }
         Ok(())
@@ -119,11 +100,8 @@ impl Course {
     fn end(mut self) -> Result<Trends, LedgerError> {
         self.end_day()?;
         let mut trends = Trends::new();
-        for Flow {
-            currency, before, ..
-        } in self.flows
-        {
-            for (key, nets) in self.whose.keys.iter().zip(before) {
+        for (currency, flow) in self.flows.all {
+            for (key, nets) in self.whose.keys.iter().zip(flow.before) {
                 if let Some(key) = key.as_ref().filter(|_| !nets.is_empty()) {
                     trends.insert((key.clone(), currency), by_day(nets));
                 }
